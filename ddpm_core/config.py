@@ -1,0 +1,229 @@
+"""Every setting of a run in one validated place, and the presets for each picture size.
+
+This file imports no torch, so that the studio's page and `--help` are there at once.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ddpm_core.errors import UsageError
+
+SIZES = (32, 64, 96, 128, 256)
+PRESETS = ("cpu", "standard")
+SCHEDULES = ("cosine", "linear")
+PREDICTIONS = ("v", "eps")
+LOSS_WEIGHTS = ("min-snr", "simple")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
+RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of the U-Net. Stored in every checkpoint, so that a model file explains itself."""
+
+    width: int = 64  # channels of the first level
+    multipliers: tuple[int, ...] = (1, 2)  # channels of level i = width * multipliers[i]; each level halves the side
+    blocks: int = 1  # residual blocks a level on the way down (the way up has one more)
+    patch: int = 2  # the stem folds patch x patch pixels into channels (pixel-unshuffle); 1 = full resolution
+    attention: tuple[int, ...] = (8,)  # sides of the feature maps that get self-attention
+    dropout: float = 0.0  # inside each residual block, 0 to below 1
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples; lists from a file become tuples here.
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        object.__setattr__(self, "attention", tuple(self.attention))
+        _check_whole("network.width", self.width, 8, 2048)
+        if self.width % 8:
+            raise UsageError(f"network.width is {self.width}: choose a multiple of 8, for example {_round_to(self.width, 8)}.")
+        if not 1 <= len(self.multipliers) <= 7:
+            raise UsageError("network.multipliers needs 1 to 7 numbers, for example (1, 2).")
+        for multiplier in self.multipliers:
+            _check_whole("network.multipliers", multiplier, 1, 64)
+        _check_whole("network.blocks", self.blocks, 1, 16)
+        _check_whole("network.patch", self.patch, 1, 16)
+        _check_number("network.dropout", self.dropout, 0.0, 0.95)
+
+    @property
+    def stride(self) -> int:
+        """Picture sides must be a multiple of this: the stem's patch times one halving per level below the first."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+
+# The networks of the presets. `standard` follows the model sizes of the guide (about 35, 145, 380 and 890 MB as float32);
+# `cpu` learns on two processor cores: every size ends in feature maps of at most 32 x 32.
+NETWORKS: dict[tuple[str, int], NetworkConfig] = {
+    ("cpu", 32): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=2, attention=(8,)),
+    ("cpu", 64): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=4, attention=(8,)),
+    ("cpu", 96): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(12, 6)),
+    ("cpu", 128): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(8,)),
+    ("cpu", 256): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=8, attention=(8,)),
+    ("standard", 32): NetworkConfig(width=72, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(8,), dropout=0.1),
+    ("standard", 64): NetworkConfig(width=136, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(16, 8), dropout=0.1),
+    ("standard", 96): NetworkConfig(width=128, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(24, 12), dropout=0.1),
+    ("standard", 128): NetworkConfig(width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(16, 8), dropout=0.1),
+    ("standard", 256): NetworkConfig(width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(32, 16), dropout=0.1),
+}
+
+# Batch and learning rate that go with them.
+_RECIPES: dict[tuple[str, int], dict[str, Any]] = {
+    ("cpu", 32): dict(batch_size=64, lr=1e-3),
+    ("cpu", 64): dict(batch_size=64, lr=1e-3),
+    ("cpu", 96): dict(batch_size=32, lr=7e-4),
+    ("cpu", 128): dict(batch_size=32, lr=7e-4),
+    ("cpu", 256): dict(batch_size=32, lr=7e-4),
+    ("standard", 32): dict(batch_size=128, lr=6e-4),
+    ("standard", 64): dict(batch_size=64, lr=3e-4),
+    ("standard", 96): dict(batch_size=32, lr=2e-4),
+    ("standard", 128): dict(batch_size=32, lr=2e-4),
+    ("standard", 256): dict(batch_size=16, lr=1e-4),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every setting of one training run. Raises `UsageError` (one line, with the fix) for a value that cannot work."""
+
+    dataset: str = "openmoji"  # a named set ("openmoji:flags" for one group), or the path of a folder of images
+    size: int = 32  # side of the square pictures in pixels
+    name: str = ""  # the run's folder; "" = made from data set and size, as in openmoji_32x32
+    preset: str = "cpu"  # which row of the preset table `network`, `batch_size` and `lr` came from
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    epochs: int | None = None  # passes over the data; None = 50, or more for a small set (see `default_epochs`)
+    max_steps: int | None = None  # stop after this many optimizer steps even if epochs are left; None = no limit
+    batch_size: int = 64  # pictures in one optimizer step
+    lr: float = 1e-3  # AdamW's learning rate after the warm-up
+    warmup_steps: int = 100  # the learning rate rises linearly over these steps
+    weight_decay: float = 0.0  # AdamW's decoupled weight decay
+    grad_clip: float = 1.0  # largest norm of the gradient; longer ones are shortened
+    ema_length: float = 0.1  # width of the weight average relative to the run's length so far (sigma_rel of EDM2)
+
+    schedule: str = "cosine"  # noise table: "cosine" or "linear" (2020 paper)
+    prediction: str = "v"  # what the network predicts: "v" or "eps"
+    loss_weight: str = "min-snr"  # "min-snr" (gamma 5) or "simple" (every noise level alike)
+
+    sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
+    checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
+    seed: int = 0  # of weights, data order, noise and sample grids: the same seed gives the same run
+    amp: bool = True  # bfloat16 arithmetic where the device is good at it; weights stay float32
+    compile: bool = True  # torch.compile where it pays (NVIDIA cards); never on a processor
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+    from_model: str | None = None  # a checkpoint whose weights this run starts from
+
+    def __post_init__(self) -> None:
+        if isinstance(self.network, dict):
+            object.__setattr__(self, "network", _from_dict(NetworkConfig, self.network, "network."))
+        if not isinstance(self.dataset, str) or not self.dataset.strip():
+            raise UsageError("dataset is empty: name a data set (openmoji) or the path of a folder of images.")
+        if not self.name:
+            object.__setattr__(self, "name", default_name(self.dataset, self.size))
+        check_name(self.name)
+        _check_whole("size", self.size, 8, 1024)
+        if self.size % self.network.stride:
+            raise UsageError(
+                f"size {self.size} does not fit this network: choose a multiple of {self.network.stride},"
+                f" for example {_round_to(self.size, self.network.stride)}."
+            )
+        if self.epochs is not None:
+            _check_whole("epochs", self.epochs, 1, 1_000_000)
+        if self.max_steps is not None:
+            _check_whole("max_steps", self.max_steps, 1, 1_000_000_000)
+        _check_whole("batch_size", self.batch_size, 1, 4096)
+        _check_number("lr", self.lr, 1e-7, 1.0)
+        _check_whole("warmup_steps", self.warmup_steps, 0, 1_000_000)
+        _check_number("weight_decay", self.weight_decay, 0.0, 10.0)
+        _check_number("grad_clip", self.grad_clip, 1e-3, 1e6)
+        _check_number("ema_length", self.ema_length, 0.01, 0.25)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("prediction", self.prediction, PREDICTIONS)
+        _check_choice("loss_weight", self.loss_weight, LOSS_WEIGHTS)
+        _check_whole("sample_every", self.sample_every, 1, 1_000_000)
+        _check_whole("checkpoint_every", self.checkpoint_every, 1, 1_000_000)
+        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        for switch in ("amp", "compile"):
+            if not isinstance(getattr(self, switch), bool):
+                raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise UsageError(f"device is {self.device!r}: choose auto, cpu, cuda, cuda:0 or mps.")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunConfig":
+        """The inverse of `to_json`. Raises `UsageError` for text that is no JSON or has settings this version does not know."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"the settings are not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}).") from None
+        return _from_dict(cls, values, "")
+
+
+def preset(dataset: str = "openmoji", size: int = 32, preset: str = "cpu", **settings: Any) -> RunConfig:
+    """The settings for one data set, picture size (32, 64, 96, 128, 256) and preset ("cpu", "standard").
+
+    Any field of `RunConfig` can be given by name and wins over the preset's. Raises `UsageError`.
+    """
+    _check_choice("preset", preset, PRESETS)
+    if size not in SIZES:
+        raise UsageError(f"size {size!r} is not one of {', '.join(map(str, SIZES))}: choose {_nearest_size(size)}.")
+    recipe = {"network": NETWORKS[preset, size], **_RECIPES[preset, size], **settings}
+    return RunConfig(dataset=dataset, size=size, preset=preset, **recipe)
+
+
+def default_epochs(pictures: int) -> int:
+    """Passes over the data when nobody chose: 50 as in the guide, or as many as show the network a million pictures."""
+    return max(50, math.ceil(1_000_000 / max(1, pictures)))
+
+
+def default_name(dataset: str, size: int) -> str:
+    """`cifar10`, 64 -> `cifar10_64x64`; a folder's path gives its last part, with unusual letters made plain."""
+    last = re.split(r"[/\\]", dataset.strip().rstrip("/\\"))[-1]
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", last).strip("-._").lower()[:48] or "pictures"
+    return f"{slug}_{size}x{size}"
+
+
+def check_name(name: str) -> None:
+    """Raises `UsageError` unless `name` can be a run's folder on every system."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or name.endswith(".") or name.split(".")[0].lower() in RESERVED_NAMES:
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", str(name)).strip("-._")[:64].rstrip(".")
+        hint = f", for example {slug!r}" if NAME_PATTERN.fullmatch(slug) and slug.split(".")[0].lower() not in RESERVED_NAMES else ""
+        raise UsageError(f"{str(name)[:80]!r} cannot name a run: use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit{hint}.")
+
+
+def _from_dict(cls: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise UsageError(f"the settings {prefix or '(top level)'} must be a JSON object.")
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"unknown setting {prefix}{unknown[0]}: it may come from a newer version of DDPM Studio; update, or remove the line.")
+    return cls(**values)
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{name} is {value!r}: it must be a whole number from {low} to {high}.")
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+        raise UsageError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}.")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+
+
+def _round_to(value: int, step: int) -> int:
+    return max(step, round(value / step) * step)
+
+
+def _nearest_size(size: Any) -> int:
+    return min(SIZES, key=lambda known: abs(known - size)) if isinstance(size, (int, float)) else SIZES[0]
