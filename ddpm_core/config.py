@@ -22,6 +22,29 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
 
 
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{name} is {value!r}: it must be a whole number from {low} to {high}.")
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+        raise UsageError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}.")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+
+
+def _round_to(value: int, step: int) -> int:
+    return max(step, round(value / step) * step)
+
+
+def _nearest_size(size: Any) -> int:
+    return min(SIZES, key=lambda known: abs(known - size)) if isinstance(size, (int, float)) else SIZES[0]
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """The shape of the U-Net. Stored in every checkpoint, so that a model file explains itself."""
@@ -30,7 +53,7 @@ class NetworkConfig:
     multipliers: tuple[int, ...] = (1, 2)  # channels of level i = width * multipliers[i]; each level halves the side
     blocks: int = 1  # residual blocks a level on the way down (the way up has one more)
     patch: int = 2  # the stem folds patch x patch pixels into channels (pixel-unshuffle); 1 = full resolution
-    attention: tuple[int, ...] = (8,)  # sides of the feature maps that get self-attention
+    attention: tuple[int, ...] = (1,)  # levels whose blocks get self-attention (0 = the largest feature map)
     dropout: float = 0.0  # inside each residual block, 0 to below 1
 
     def __post_init__(self) -> None:
@@ -44,6 +67,8 @@ class NetworkConfig:
             raise UsageError("network.multipliers needs 1 to 7 numbers, for example (1, 2).")
         for multiplier in self.multipliers:
             _check_whole("network.multipliers", multiplier, 1, 64)
+        for level in self.attention:
+            _check_whole("network.attention", level, 0, len(self.multipliers) - 1)
         _check_whole("network.blocks", self.blocks, 1, 16)
         _check_whole("network.patch", self.patch, 1, 16)
         _check_number("network.dropout", self.dropout, 0.0, 0.95)
@@ -57,16 +82,16 @@ class NetworkConfig:
 # The networks of the presets. `standard` follows the model sizes of the guide (about 35, 145, 380 and 890 MB as float32);
 # `cpu` learns on two processor cores: every size ends in feature maps of at most 32 x 32.
 NETWORKS: dict[tuple[str, int], NetworkConfig] = {
-    ("cpu", 32): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=2, attention=(8,)),
-    ("cpu", 64): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=4, attention=(8,)),
-    ("cpu", 96): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(12, 6)),
-    ("cpu", 128): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(8,)),
-    ("cpu", 256): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=8, attention=(8,)),
-    ("standard", 32): NetworkConfig(width=72, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(8,), dropout=0.1),
-    ("standard", 64): NetworkConfig(width=136, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(16, 8), dropout=0.1),
-    ("standard", 96): NetworkConfig(width=128, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(24, 12), dropout=0.1),
-    ("standard", 128): NetworkConfig(width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(16, 8), dropout=0.1),
-    ("standard", 256): NetworkConfig(width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(32, 16), dropout=0.1),
+    ("cpu", 32): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=2, attention=(1,)),
+    ("cpu", 64): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=4, attention=(1,)),
+    ("cpu", 96): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(1, 2)),
+    ("cpu", 128): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(2,)),
+    ("cpu", 256): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=8, attention=(2,)),
+    ("standard", 32): NetworkConfig(width=72, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 64): NetworkConfig(width=136, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 96): NetworkConfig(width=128, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 128): NetworkConfig(width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1),
+    ("standard", 256): NetworkConfig(width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1),
 }
 
 # Batch and learning rate that go with them.
@@ -204,26 +229,3 @@ def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     if unknown:
         raise UsageError(f"unknown setting {prefix}{unknown[0]}: it may come from a newer version of DDPM Studio; update, or remove the line.")
     return cls(**values)
-
-
-def _check_whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(f"{name} is {value!r}: it must be a whole number from {low} to {high}.")
-
-
-def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
-        raise UsageError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}.")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
-
-
-def _round_to(value: int, step: int) -> int:
-    return max(step, round(value / step) * step)
-
-
-def _nearest_size(size: Any) -> int:
-    return min(SIZES, key=lambda known: abs(known - size)) if isinstance(size, (int, float)) else SIZES[0]
