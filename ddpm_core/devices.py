@@ -1,0 +1,79 @@
+"""What this machine can do: which device to use, its name, and which arithmetic pays there."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import sys
+
+import torch
+
+from ddpm_core.errors import UsageError
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device for "auto", "cpu", "cuda", "cuda:1" or "mps". Raises `UsageError` where this machine has no such device."""
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if cards else "mps" if torch.backends.mps.is_available() else "cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device mps is not here (it is the graphics of an Apple computer): use --device cpu or auto.")
+    if name.startswith("cuda"):
+        number = int(name.partition(":")[2] or 0)
+        if number >= cards:
+            found = f"this machine has {cards}, numbered from cuda:0" if cards else "torch finds no NVIDIA card"
+            raise UsageError(f"device {name} is not here: {found}. Use --device {'cuda:0' if cards else 'cpu'} or auto.")
+    return torch.device(name)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words for a person, such as "NVIDIA GeForce RTX 4090, 24 GB" or "processor, 2 cores"."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
+    if device.type == "mps":
+        return "Apple graphics"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"processor, {cores} core{'s' if cores != 1 else ''}"
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether `device` computes in bfloat16 natively. Elsewhere it is emulated, which costs more than it gains."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def autocast(device: torch.device, amp: bool) -> contextlib.AbstractContextManager:
+    """bfloat16 arithmetic inside, where `amp` asks for it and the device is good at it; otherwise float32 as usual."""
+    if amp and bfloat16_pays(device):
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def compile_pays(device: torch.device) -> bool:
+    """torch.compile needs Triton and an NVIDIA card of 2017 (Volta) or later; on two cores it takes minutes and gains little."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory instead of handing every large block back to the kernel.
+
+    A training step frees and takes the same large blocks again and again; each return costs page faults. Elsewhere than on
+    Linux with glibc this does nothing.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # the M_* numbers of malloc.h
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, -1)
+        libc.mallopt(top_pad, 256 * 2**20)

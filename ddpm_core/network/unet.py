@@ -1,0 +1,164 @@
+"""The network: a U-Net that looks at a noisy picture and a noise level and predicts `v` or `eps`.
+
+The residual blocks follow DDPM++ and ADM (Song et al. 2021, arXiv 2011.13456; Dhariwal and Nichol 2021, arXiv 2105.05233).
+The stem may fold patch x patch pixels into channels, which buys parameters at equal cost (simple diffusion, arXiv 2301.11093).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddpm_core.config import NetworkConfig
+
+
+class UNet(nn.Module):
+    """`network(x, log_sigma)`: x (B, C, H, W), any float type; log_sigma (B,) = ln(sigma / alpha); returns (B, C, H, W).
+
+    H and W must be multiples of `config.stride`. The output starts at zero, so the first loss is that of guessing nothing.
+    """
+
+    def __init__(self, config: NetworkConfig, channels: int) -> None:
+        super().__init__()
+        self.patch = config.patch
+        condition_width = 4 * config.width
+        self.noise_level = NoiseLevelEmbedding(condition_width)
+
+        def stage(width_in: int, width_out: int, level: int) -> Stage:
+            return Stage(width_in, width_out, condition_width, config.dropout, attention=level in config.attention)
+
+        widths = [config.width * multiplier for multiplier in config.multipliers]
+        width = widths[0]
+        self.stem = nn.Conv2d(channels * config.patch**2, width, 3, padding=1)
+        kept = [width]  # the widths of the feature maps that forward() keeps for the way up
+
+        self.down = nn.ModuleList()
+        for level, level_width in enumerate(widths):
+            if level > 0:
+                self.down.append(Downsample(width))
+                kept.append(width)
+            for _ in range(config.blocks):
+                self.down.append(stage(width, level_width, level))
+                width = level_width
+                kept.append(width)
+
+        self.middle = Stage(width, width, condition_width, config.dropout, attention=True)
+
+        # The mirror image, with one stage more a level because the down-sampling's output was kept too.
+        self.up = nn.ModuleList()
+        for level, level_width in reversed(list(enumerate(widths))):
+            for _ in range(config.blocks + 1):
+                self.up.append(stage(width + kept.pop(), level_width, level))
+                width = level_width
+            if level > 0:
+                self.up.append(Upsample(width))
+
+        self.head_norm = norm(width)
+        self.head = zero(nn.Conv2d(width, channels * config.patch**2, 3, padding=1))
+
+    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
+        condition = self.noise_level(log_sigma)
+        h = self.stem(F.pixel_unshuffle(x, self.patch))
+
+        kept = [h]
+        for layer in self.down:
+            h = layer(h, condition)
+            kept.append(h)
+
+        h = self.middle(h, condition)
+
+        for layer in self.up:
+            h = layer(torch.cat([h, kept.pop()], dim=1) if isinstance(layer, Stage) else h, condition)
+
+        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), self.patch)
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """ln(sigma), a number from about -5 to 10, as waves of 32 frequencies and two linear layers: (B,) -> (B, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # The slowest wave spans the whole range and the fastest a fortieth of it: neighbouring noise levels look alike.
+        frequencies = torch.exp(torch.linspace(math.log(0.5), math.log(16.0), 32))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.layers = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, log_sigma: Tensor) -> Tensor:
+        angles = (log_sigma.float() / 4)[:, None] * self.frequencies
+        return self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+
+
+class Stage(nn.Module):
+    """A residual block that hears the noise level, then self-attention if asked for."""
+
+    def __init__(self, width_in: int, width_out: int, condition_width: int, dropout: float, attention: bool) -> None:
+        super().__init__()
+        self.norm_in = norm(width_in)
+        self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.scale_shift = nn.Linear(condition_width, 2 * width_out)
+        self.norm_out = norm(width_out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zero(nn.Conv2d(width_out, width_out, 3, padding=1))
+        self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
+        self.attention = SelfAttention(width_out) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm_out(h), scale + 1)
+        h = self.conv_out(self.dropout(F.silu(h)))
+        return self.attention(self.shortcut(x) + h)
+
+
+class SelfAttention(nn.Module):
+    """Every place of the feature map looks at every other; heads of 64 channels or fewer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(heads for heads in range(1, width // 32 + 2) if width % heads == 0 and width // heads >= 32)
+        self.norm = norm(width)
+        self.qkv = nn.Conv2d(width, 3 * width, 1)
+        self.project = zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, width, height, side = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, width // self.heads, height * side)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, places, channels of a head)
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.project(h.transpose(-1, -2).reshape(batch, width, height, side))
+
+
+class Downsample(nn.Module):
+    """Halves the side of the feature map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Doubles the side of the feature map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def norm(width: int) -> nn.GroupNorm:
+    """Groups of eight channels at every width (`NetworkConfig` keeps widths multiples of eight)."""
+    return nn.GroupNorm(width // 8, width)
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that starts as "no change", so that a deep network begins as a shallow one."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,56 @@
+"""What the person watching may ask of a running loop, from any thread: stop, pause, a sample now."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+
+class Control:
+    """The trainer looks at this between two steps. Every method returns at once and may be called from any thread.
+
+    `turn` is a context manager taken around each piece of work on the device, so that picture making can go in between.
+    """
+
+    def __init__(self, turn: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext) -> None:
+        self.turn = turn
+        self._changed = threading.Condition()
+        self._stop = False
+        self._paused = False
+        self._sample = False
+
+    def stop(self) -> None:
+        self._set(_stop=True)
+
+    def pause(self) -> None:
+        self._set(_paused=True)
+
+    def unpause(self) -> None:
+        self._set(_paused=False)
+
+    def sample_now(self) -> None:
+        self._set(_sample=True)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop
+
+    @property
+    def paused(self) -> bool:
+        return self._paused and not self._stop
+
+    def take_sample_request(self) -> bool:
+        """True once for each time a sample was asked for."""
+        with self._changed:
+            wanted, self._sample = self._sample, False
+            return wanted
+
+    def wait_while_paused(self, seconds: float) -> None:
+        """Sleeps until the pause ends, a stop or a sample is asked for, or `seconds` are over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.paused or self._sample, timeout=seconds)
+
+    def _set(self, **flags: bool) -> None:
+        with self._changed:
+            for name, value in flags.items():
+                setattr(self, name, value)
+            self._changed.notify_all()

@@ -1,0 +1,30 @@
+"""A fair lock: training steps and picture making take turns on one device."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+
+class Turns:
+    """`with turns():` waits its turn, first come first served.
+
+    An ordinary lock would do for safety, but a training loop that lets go and grabs again would never let anyone else in.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._last_ticket = 0
+        self._now_serving = 1
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._condition:
+            self._last_ticket += 1
+            ticket = self._last_ticket
+            self._condition.wait_for(lambda: self._now_serving == ticket)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._now_serving += 1
+                self._condition.notify_all()
