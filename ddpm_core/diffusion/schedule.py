@@ -1,0 +1,87 @@
+"""How much picture and how much noise there is at each of the T steps: x_t = alpha x0 + sigma eps, alpha^2 + sigma^2 = 1.
+
+`alpha_bar` is the paper's running product of 1 - beta (Ho et al. 2020, arXiv 2006.11239, eq. 4); alpha and sigma here are
+its square roots, the weights of picture and noise. Tables are float64 on the CPU: the last alpha_bar of the cosine table is
+2e-9, and not every device knows float64.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from ddpm_core.errors import UsageError
+
+T = 1000  # steps of the forward process, as in the paper
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A noise table. t = 0 is almost the picture, t = T - 1 almost pure noise."""
+
+    name: str
+    alpha_bar: Tensor  # float64 (T,), falling, inside (0, 1)
+
+    def __len__(self) -> int:
+        return len(self.alpha_bar)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Weight of the picture at integer steps t in 0..T-1, any shape. Float64 on the CPU; move it where it is needed."""
+        return self.alpha_bar[t.cpu()].sqrt()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Weight of the noise at integer steps t in 0..T-1, any shape. Float64 on the CPU."""
+        return (1 - self.alpha_bar[t.cpu()]).sqrt()
+
+    def levels(self, steps: int) -> Tensor:
+        """The staircase a sampler walks down: float64 (steps + 1, 2), rows (alpha, sigma), the last one (1, 0) = the picture.
+
+        Spacing is "trailing": it starts at t = T - 1, the noise the network was trained on; the older "leading" spacing never
+        visits it and washes out brightness (Lin et al. 2023, arXiv 2305.08891, table 2). Raises `UsageError` unless
+        1 <= steps <= T.
+        """
+        t = trailing(steps, len(self))
+        levels = torch.stack([self.alpha(t), self.sigma(t)], dim=1)
+        return torch.cat([levels, torch.tensor([[1.0, 0.0]], dtype=torch.float64)])
+
+
+def linear(T: int = T) -> Schedule:
+    """The table of the 2020 paper: betas rise evenly from 1e-4 to 0.02."""
+    betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
+    return Schedule("linear", torch.cumprod(1 - betas, 0))
+
+
+def cosine(T: int = T) -> Schedule:
+    """Nichol & Dhariwal 2021 (arXiv 2102.09672, eq. 17): alpha_bar follows a squared cosine, no beta above 0.999."""
+    f = torch.cos((torch.arange(T + 1, dtype=torch.float64) / T + 0.008) / 1.008 * (math.pi / 2)) ** 2
+    # alpha_bar is multiplied up again from the capped betas: uncapped, it would be 0 at the last step.
+    betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return Schedule("cosine", torch.cumprod(1 - betas, 0))
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear}
+
+
+def by_name(name: str) -> Schedule:
+    """The table "cosine" or "linear". Raises `UsageError` for another name."""
+    if name not in SCHEDULES:
+        raise UsageError(f"noise schedule {name!r} is unknown: choose one of {', '.join(SCHEDULES)}.")
+    return SCHEDULES[name]()
+
+
+def trailing(steps: int, T: int = T) -> Tensor:
+    """int64 (steps,): the integer steps a sampler visits, from T - 1 down, evenly spaced (diffusers calls it "trailing").
+
+    Raises `UsageError` unless 1 <= steps <= T.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= T:
+        raise UsageError(f"steps is {steps!r}: choose a whole number from 1 to {T}, for example 20.")
+    # Exact fractions: in floating point T / steps is not whole where it should be, and a half may round the wrong way.
+    return torch.tensor([round(Fraction(T * i, steps)) - 1 for i in range(steps, 0, -1)])
+
+
+def log_sigma(alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
+    """ln(sigma / alpha), the noise level as the network is told it: same shape; about -5 (a clean picture) to 10 (noise)."""
+    return torch.log(torch.as_tensor(sigma / alpha))
