@@ -28,7 +28,12 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         raise UsageError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}.")
 
 
@@ -62,7 +67,9 @@ class NetworkConfig:
         object.__setattr__(self, "attention", tuple(self.attention))
         _check_whole("network.width", self.width, 8, 2048)
         if self.width % 8:
-            raise UsageError(f"network.width is {self.width}: choose a multiple of 8, for example {_round_to(self.width, 8)}.")
+            raise UsageError(
+                f"network.width is {self.width}: choose a multiple of 8, for example {_round_to(self.width, 8)}."
+            )
         if not 1 <= len(self.multipliers) <= 7:
             raise UsageError("network.multipliers needs 1 to 7 numbers, for example (1, 2).")
         for multiplier in self.multipliers:
@@ -90,22 +97,26 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {
     ("standard", 32): NetworkConfig(width=72, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
     ("standard", 64): NetworkConfig(width=136, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
     ("standard", 96): NetworkConfig(width=128, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 128): NetworkConfig(width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1),
-    ("standard", 256): NetworkConfig(width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1),
+    ("standard", 128): NetworkConfig(
+        width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1
+    ),
+    ("standard", 256): NetworkConfig(
+        width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1
+    ),
 }
 
 # Batch and learning rate that go with them.
 _RECIPES: dict[tuple[str, int], dict[str, Any]] = {
-    ("cpu", 32): dict(batch_size=64, lr=1e-3),
-    ("cpu", 64): dict(batch_size=64, lr=1e-3),
-    ("cpu", 96): dict(batch_size=32, lr=7e-4),
-    ("cpu", 128): dict(batch_size=32, lr=7e-4),
-    ("cpu", 256): dict(batch_size=32, lr=7e-4),
-    ("standard", 32): dict(batch_size=128, lr=6e-4),
-    ("standard", 64): dict(batch_size=64, lr=3e-4),
-    ("standard", 96): dict(batch_size=32, lr=2e-4),
-    ("standard", 128): dict(batch_size=32, lr=2e-4),
-    ("standard", 256): dict(batch_size=16, lr=1e-4),
+    ("cpu", 32): {"batch_size": 64, "lr": 1e-3},
+    ("cpu", 64): {"batch_size": 64, "lr": 1e-3},
+    ("cpu", 96): {"batch_size": 32, "lr": 7e-4},
+    ("cpu", 128): {"batch_size": 32, "lr": 7e-4},
+    ("cpu", 256): {"batch_size": 32, "lr": 7e-4},
+    ("standard", 32): {"batch_size": 128, "lr": 6e-4},
+    ("standard", 64): {"batch_size": 64, "lr": 3e-4},
+    ("standard", 96): {"batch_size": 32, "lr": 2e-4},
+    ("standard", 128): {"batch_size": 32, "lr": 2e-4},
+    ("standard", 256): {"batch_size": 16, "lr": 1e-4},
 }
 
 
@@ -185,7 +196,9 @@ class RunConfig:
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UsageError(f"the settings are not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}).") from None
+            raise UsageError(
+                f"the settings are not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})."
+            ) from None
         return _from_dict(cls, values, "")
 
 
@@ -215,10 +228,21 @@ def default_name(dataset: str, size: int) -> str:
 
 def check_name(name: str) -> None:
     """Raises `UsageError` unless `name` can be a run's folder on every system."""
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or name.endswith(".") or name.split(".")[0].lower() in RESERVED_NAMES:
+    if (
+        not isinstance(name, str)
+        or not NAME_PATTERN.fullmatch(name)
+        or name.endswith(".")
+        or name.split(".")[0].lower() in RESERVED_NAMES
+    ):
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", str(name)).strip("-._")[:64].rstrip(".")
-        hint = f", for example {slug!r}" if NAME_PATTERN.fullmatch(slug) and slug.split(".")[0].lower() not in RESERVED_NAMES else ""
-        raise UsageError(f"{str(name)[:80]!r} cannot name a run: use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit{hint}.")
+        hint = (
+            f", for example {slug!r}"
+            if NAME_PATTERN.fullmatch(slug) and slug.split(".")[0].lower() not in RESERVED_NAMES
+            else ""
+        )
+        raise UsageError(
+            f"{str(name)[:80]!r} cannot name a run: use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit{hint}."
+        )
 
 
 def _from_dict(cls: type, values: Any, prefix: str) -> Any:
@@ -227,5 +251,7 @@ def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     known = {f.name for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UsageError(f"unknown setting {prefix}{unknown[0]}: it may come from a newer version of DDPM Studio; update, or remove the line.")
+        raise UsageError(
+            f"unknown setting {prefix}{unknown[0]}: it may come from a newer version of DDPM Studio; update, or remove the line."
+        )
     return cls(**values)

@@ -1,0 +1,119 @@
+"""Training in the background: what the studio's page talks to. One run at a time, one thread, no browser needed.
+
+The run's folder is the truth; the session only holds what a folder cannot: the thread, and what is going on before the
+folder exists.
+"""
+
+import dataclasses
+import os
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import psutil
+
+from ddpm_core.config import RunConfig
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import Run, Status, new_run, resume_run
+from ddpm_core.training.control import Control
+from ddpm_core.turns import Turns
+
+ENDED = ("finished", "stopped", "failed", "interrupted")
+
+
+class Session:
+    """Trains runs under `root` (the folder of checkpoints/, samples/ and training_progress/), one after the other.
+
+    Every method returns at once, except `close`. All may be called from any thread. `turns` is the lock under which
+    training steps and picture making share the device.
+    """
+
+    def __init__(self, root: Path, data_dir: Path) -> None:
+        self.root = root
+        self.data_dir = data_dir
+        self.turns = Turns()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._control = Control()
+        self._run: Run | None = None
+        self._status: Status | None = None
+
+    def start(self, config: RunConfig, *, resume: bool = False, explicit_name: bool = False) -> Run:
+        """Starts training in the background; `resume` continues the run `config.name`. Raises `StudioError`."""
+        from ddpm_core.data import catalogue
+
+        with self._lock:
+            if self.running:
+                raise UsageError(
+                    f"{self._run.name if self._run else 'A run'} is training: stop it first, or wait until it ends."
+                )
+            if resume:
+                run, config = resume_run(
+                    self.root, config.name, {"epochs": config.epochs, "max_steps": config.max_steps}
+                )
+            else:
+                run, config = new_run(self.root, config, explicit_name=explicit_name)
+            catalogue.describe(config.dataset, self.data_dir)
+            self._run = run
+            self._control = Control(self.turns)
+            now = time.time()
+            self._status = Status(
+                state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=now, updated=now
+            )
+            # Not a daemon by accident: `close` waits for it, so that the last step is saved.
+            self._thread = threading.Thread(
+                target=self._train, args=(run, config, resume), name="training", daemon=True
+            )
+            self._thread.start()
+            return run
+
+    def pause(self) -> None:
+        self._control.pause()
+
+    def unpause(self) -> None:
+        self._control.unpause()
+
+    def stop(self) -> None:
+        self._control.stop()
+
+    def sample_now(self) -> None:
+        self._control.sample_now()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run of this session is at work (also while it reads pictures, pauses, or saves at its end)."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def current(self) -> tuple[Run | None, Status | None]:
+        """The session's run, the present or the last one, and its status; (None, None) before the first."""
+        return self._run, self._status
+
+    def close(self) -> None:
+        """Stops, saves and waits."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _train(self, run: Run, config: RunConfig, resume: bool) -> None:
+        try:
+            # Here and not above: torch takes seconds to import, and the page is wanted at once.
+            from ddpm_core.training.trainer import train
+
+            self._status = train(
+                run, config, data_dir=self.data_dir, resume=resume, control=self._control, report=self._see
+            )
+        except StudioError as error:
+            self._fail(str(error))
+        except BaseException as error:
+            traceback.print_exc()
+            self._fail(
+                f"Training ended by a fault in the program ({type(error).__name__}: {error}). The terminal shows where."
+            )
+
+    def _see(self, status: Status) -> None:
+        self._status = status
+
+    def _fail(self, message: str) -> None:
+        if self._status is not None:
+            self._status = dataclasses.replace(self._status, state="failed", message=message, updated=time.time())

@@ -1,0 +1,118 @@
+"""Everything of a run that must survive a stop, and how it is written down and taken up again."""
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ddpm_core import checkpoint, seeds
+from ddpm_core.config import RunConfig
+from ddpm_core.errors import CheckpointError, DataError, UsageError
+from ddpm_core.network.unet import UNet
+from ddpm_core.runs import Run
+from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training.ema import PowerEMA
+
+
+class TrainingState:
+    """Weights, their average, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W)."""
+
+    def __init__(self, config: RunConfig, images: np.ndarray, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.mix(config.seed, "weights"))
+            network = UNet(config.network, images.shape[1])
+        self.config = config
+        self.pictures, self.channels = images.shape[:2]
+        self.device = device
+        self.data_mark = zlib.crc32(images)
+        self.network = network.to(device)
+        self.ema = PowerEMA(self.network, config.ema_length)
+        self.optimizer = optimizers.adamw(self.network, config)
+        self.step = 0
+        self.seconds = 0.0
+        self.best_loss = math.inf
+        self.epoch_loss = torch.zeros((), device=device)  # sum over the epoch's steps so far, on the device
+        self.epoch_steps = 0
+
+    @property
+    def images(self) -> int:
+        """Pictures the network has been shown."""
+        return self.step * self.config.batch_size
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.images // self.pictures
+
+    def close_epoch(self) -> float:
+        """The mean loss of the epoch that ended; starts counting the next."""
+        mean = self.epoch_loss.item() / self.epoch_steps
+        self.epoch_loss.zero_()
+        self.epoch_steps = 0
+        return mean
+
+    def save_model(self, path: Path, loss: float | None) -> None:
+        """Writes a model file: the average's weights, ready to make pictures."""
+        model = checkpoint.Model(
+            config=self.config,
+            channels=self.channels,
+            classes=(),
+            step=self.step,
+            images=self.images,
+            epoch=self.epoch,
+            loss=loss,
+            weights=self.ema.network.state_dict(),
+        )
+        checkpoint.save_model(path, model)
+
+    def save(self, run: Run, seconds: float) -> None:
+        """Writes the resume point."""
+        state = {
+            "config": self.config.to_json(),
+            "step": self.step,
+            "seconds": seconds,
+            "best_loss": self.best_loss,
+            "epoch_loss": self.epoch_loss,
+            "epoch_steps": self.epoch_steps,
+            "data_mark": self.data_mark,
+            "threads": torch.get_num_threads(),
+            "weights": self.network.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "moments": optimizers.moments(self.optimizer),
+        }
+        checkpoint.save_state(run.state_path, state)
+
+    def restore(self, run: Run) -> None:
+        """Continues from the resume point. Raises `DataError` if the pictures are other ones than it was trained on."""
+        saved = checkpoint.load_state(run.state_path)
+        if saved["data_mark"] != self.data_mark:
+            raise DataError(
+                f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"
+                f" start a new run from its model instead, with --from-model {run.final_path}."
+            )
+        # Sums come out differently on another number of threads; only the same number gives the same bits.
+        torch.set_num_threads(saved["threads"])
+        try:
+            self.network.load_state_dict(saved["weights"])
+            self.ema.network.load_state_dict(saved["ema"])
+            optimizers.restore_moments(self.optimizer, saved["moments"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{run.state_path} does not fit this version's network: start a new run.") from error
+        self.step = saved["step"]
+        self.seconds = saved["seconds"]
+        self.best_loss = saved["best_loss"]
+        self.epoch_loss = saved["epoch_loss"].to(self.epoch_loss.device)
+        self.epoch_steps = saved["epoch_steps"]
+
+    def start_from(self, path: str) -> None:
+        """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
+        model = checkpoint.load_model(Path(path))
+        if model.config.network != self.config.network or model.channels != self.channels:
+            raise UsageError(
+                f"{path} has another network than this run: choose size {model.config.size} and preset"
+                f" {model.config.preset}{' and grey pictures' if model.channels == 1 else ''}, or start from nothing."
+            )
+        self.network.load_state_dict(model.weights)
+        self.ema.network.load_state_dict(model.weights)

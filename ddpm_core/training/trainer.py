@@ -1,0 +1,215 @@
+"""THE training loop: from pictures to checkpoints, for the command line, for the studio's background thread, for a notebook.
+
+Read `train` from top to bottom. Everything random comes from (seed, step), so a run that was stopped and resumed reaches
+exactly the weights that an uninterrupted one reaches (same machine, same versions).
+"""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from ddpm_core import devices, seeds
+from ddpm_core.config import RunConfig, default_epochs
+from ddpm_core.data import catalogue
+from ddpm_core.data.batches import Batches
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import Run, Status
+from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training import previews
+from ddpm_core.training.control import Control
+from ddpm_core.training.journal import Journal
+from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.training.loss_curve import save_loss_curve
+from ddpm_core.training.state import TrainingState
+
+SAVE_EVERY_SECONDS = 300.0  # the resume point is at most this old, however long an epoch takes
+
+
+class StoppedEarly(Exception):
+    """A stop was asked for while the pictures were still being read: there is nothing to save yet."""
+
+
+def train(
+    run: Run,
+    config: RunConfig,
+    *,
+    data_dir: Path,
+    resume: bool = False,
+    control: Control | None = None,
+    report: Callable[[Status], None] = lambda status: None,
+) -> Status:
+    """Trains `config` into `run`'s folders until its epochs are over or `control` says stop; returns the last status.
+
+    With `resume` it goes on from the run's saved state. `report` gets a fresh status about twice a second. Raises
+    `StudioError` (one line for a person); what goes wrong before the first step leaves nothing on the disk.
+    """
+    control = control or Control()
+    status = Status(state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=time.time())
+
+    def show_reading(what: str, done: int, total: int) -> None:
+        if control.stopping:
+            raise StoppedEarly
+        report(dataclasses.replace(status, message=f"{what}: {done:,} of {total:,}"))
+
+    # Whatever can fail does so here, before the run's folders exist.
+    device = devices.choose(config.device)
+    devices.keep_freed_memory()
+    try:
+        images = catalogue.load(config.dataset, config.size, data_dir, show_reading).images
+    except StoppedEarly:
+        return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
+    batches = Batches(images, config.batch_size, config.seed, device)
+    config = dataclasses.replace(config, epochs=config.epochs or default_epochs(batches.pictures))
+    total_steps = math.ceil(config.epochs * batches.pictures / config.batch_size)
+    total_steps = min(total_steps, config.max_steps or total_steps)
+    state = TrainingState(config, images, device)
+    if resume:
+        state.restore(run)
+    elif config.from_model:
+        state.start_from(config.from_model)
+    if state.step >= total_steps:
+        raise UsageError(
+            f"{run.name} is finished: it has made all of its {state.step:,} steps."
+            f" To go on, ask for more: --resume --epochs {2 * config.epochs}."
+        )
+
+    batch_loss = DiffusionLoss(config, batches, device)
+    network: Callable[..., Tensor] = state.network
+    if config.compile and devices.compile_pays(device):
+        network = torch.compile(state.network)
+
+    def draw_samples(path: Path, count: int, steps: int) -> None:
+        previews.draw(state, control, count=count, steps=steps, path=path)
+
+    def draw_if_asked() -> None:
+        if control.take_sample_request():
+            draw_samples(run.progress / f"quick_now_{state.step}.png", few, 20)
+
+    with run.lock():
+        run.create(config)
+        run.truncate_metrics(state.step)
+        status = dataclasses.replace(
+            status, state="running", step=state.step, total_steps=total_steps, epochs=config.epochs,
+            epoch=state.epoch, device=devices.describe(device),
+        )  # fmt: skip
+        journal = Journal(run, status, config.batch_size, state.seconds, report)
+        journal.set()
+        few, many = (36, 64) if config.size <= 64 else (16, 36)
+        last_save = time.monotonic()
+
+        try:
+            while True:
+                # Asked for a sample? Paused? Save first: a pause may well end with the power switch.
+                draw_if_asked()
+                if control.paused:
+                    journal.tick()
+                    state.save(run, journal.seconds)
+                    journal.set(state="paused")
+                    while control.paused:
+                        control.wait_while_paused(1.0)
+                        draw_if_asked()
+                    journal.skip_time()
+                    journal.set(state="running")
+
+                # Done?
+                if state.step >= total_steps or control.stopping:
+                    break
+
+                # One optimizer step.
+                epoch_before = state.epoch
+                with control.turn():
+                    rate = optimizers.learning_rate(config, state.step)
+                    optimizers.set_learning_rate(state.optimizer, rate)
+                    if config.network.dropout:
+                        torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
+                    try:
+                        loss = batch_loss(network, state.step)
+                    except Exception as error:
+                        if network is state.network:
+                            raise
+                        journal.set(
+                            message=f"torch.compile does not work here, going on without it ({type(error).__name__})"
+                        )
+                        network = state.network
+                        loss = batch_loss(network, state.step)
+                    loss.backward()
+                    grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
+                    state.optimizer.step()
+                    state.optimizer.zero_grad()
+                    state.step += 1
+                    state.ema.update(state.network, state.step)
+                    state.epoch_loss += loss.detach()
+                    state.epoch_steps += 1
+                    journal.note(loss.detach(), grad_norm)
+
+                # Report.
+                epoch = state.epoch
+                if journal.due or epoch > epoch_before:
+                    journal.write_line(state.step, state.images / state.pictures, rate)
+
+                # The first glimpses.
+                if previews.early(state.step, batches.steps_per_epoch, config.sample_every):
+                    draw_samples(run.progress / f"quick_step_{state.step}.png", few, 12)
+
+                # An epoch is over: is this the best model so far?
+                if epoch > epoch_before:
+                    loss_of_epoch = state.close_epoch()
+                    if loss_of_epoch < 0.995 * state.best_loss:
+                        state.best_loss = loss_of_epoch
+                        state.save_model(run.best_path, loss_of_epoch)
+                if epoch // config.sample_every > epoch_before // config.sample_every:
+                    draw_samples(run.progress / f"quick_epoch_{round_down(epoch, config.sample_every)}.png", few, 20)
+                if epoch // config.checkpoint_every > epoch_before // config.checkpoint_every:
+                    number = round_down(epoch, config.checkpoint_every)
+                    state.save_model(run.epoch_path(number), loss_of_epoch)
+                    draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
+                    save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
+                    last_save = -math.inf
+
+                # A point to resume from.
+                if time.monotonic() - last_save > SAVE_EVERY_SECONDS:
+                    journal.tick()
+                    state.save(run, journal.seconds)
+                    last_save = time.monotonic()
+
+            # The end: a stop keeps everything that an orderly finish keeps.
+            journal.write_line(state.step, state.images / state.pictures, optimizers.learning_rate(config, state.step))
+            state.save(run, journal.seconds)
+            state.save_model(run.final_path, journal.status.loss)
+            if not run.best_path.exists():
+                state.save_model(run.best_path, journal.status.loss)
+            finished = state.step >= total_steps
+            journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)
+        except BaseException as error:
+            known = explain(error, config)
+            journal.set(state="failed", message=str(known or repr(error)))
+            if known is None:
+                raise
+            raise known from error
+    return journal.status
+
+
+def round_down(number: int, step: int) -> int:
+    return number // step * step
+
+
+def explain(error: BaseException, config: RunConfig) -> StudioError | None:
+    """The one line for a person, where an error has one."""
+    if isinstance(error, StudioError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError):
+        return StudioError(
+            f"the device ran out of memory at batch size {config.batch_size}: choose a smaller one, for example {max(1, config.batch_size // 2)}."
+        )
+    if isinstance(error, OSError):
+        return StudioError(
+            f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."
+        )
+    return None
