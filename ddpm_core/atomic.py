@@ -1,0 +1,58 @@
+"""Files that are either whole or not there: write beside, then rename over.
+
+A reader never sees half a file, and a crash at any point leaves the old file or the new one. One writer per path at a
+time is assumed; for a run's files the run's lock sees to that.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """A binary file to write (and read back); on leaving the block it takes the place of `path`.
+
+    An exception inside the block leaves `path` as it was. With `durable` the bytes and the new name also survive a power
+    cut. Raises OSError when the disk is full or the folder cannot be written.
+    """
+    temp = path.with_name(path.name + ".tmp")
+    try:
+        with open(temp, "w+b") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())  # before the rename: otherwise the name may reach the disk before the bytes
+        replace(temp, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def replace(source: Path, target: Path) -> None:
+    """os.replace, patient with Windows, where it fails while another program reads the target (a virus scanner, the page)."""
+    for attempt in range(20):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt" or attempt == 19:
+                raise
+            time.sleep(0.01 * (attempt + 1))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in `folder` survive a power cut. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
