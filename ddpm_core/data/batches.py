@@ -1,0 +1,69 @@
+"""Training batches by counter: which pictures step k sees depends on the seed and k, on nothing that ran before.
+
+Picture number i of the whole run (i = step * batch_size + j) is at place i mod N in the order of epoch i div N. So a
+resumed run goes on exactly where it was, and a batch larger than the data set simply reaches into the next epochs.
+"""
+
+import numpy as np
+import torch
+
+from ddpm_core import seeds
+
+# Pictures move to the device when they take at most this part of its free memory; the network needs the rest.
+_SHARE_OF_FREE_MEMORY = 0.3
+
+
+class Batches:
+    """Shuffled batches of `images`, uint8 (N, C, H, W)."""
+
+    def __init__(self, images: np.ndarray, batch_size: int, seed: int, device: torch.device | str):
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.pictures = len(images)
+        # A copy: torch cannot wrap a read-only array without a warning, and batches must not wait for the disk.
+        self._images = torch.tensor(images)
+        if self._fits_on_device():
+            self._images = self._images.to(self.device)
+        self._orders: dict[int, torch.Tensor] = {}
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.pictures / self.batch_size
+
+    def indices(self, step: int) -> torch.Tensor:
+        """Which pictures step `step` (from 0) sees: int64 (batch_size,) on the processor."""
+        first = step * self.batch_size
+        last = first + self.batch_size - 1
+        parts = []
+        for epoch in range(first // self.pictures, last // self.pictures + 1):
+            start = epoch * self.pictures
+            parts.append(self._order(epoch)[max(first - start, 0) : last - start + 1])
+        return torch.cat(parts)
+
+    def batch(self, step: int) -> torch.Tensor:
+        """Step `step`'s pictures: float32 (batch_size, C, H, W) in [-1, 1] on the device."""
+        indices = self.indices(step)
+        if self._images.device.type == "cpu" and self.device.type == "cuda":
+            chosen = self._images[indices].pin_memory().to(self.device, non_blocking=True)
+        else:
+            # From pinned memory the few indices travel without waiting for the device to be idle.
+            if self.device.type == "cuda":
+                indices = indices.pin_memory()
+            chosen = self._images[indices.to(self._images.device, non_blocking=True)].to(self.device)
+        return chosen.float().div_(127.5).sub_(1)
+
+    def _order(self, epoch: int) -> torch.Tensor:
+        """The permutation of one epoch; the last two are kept, as a batch may lie across their border."""
+        if epoch not in self._orders:
+            while len(self._orders) >= 2:
+                self._orders.pop(min(self._orders))
+            generator = seeds.generator("cpu", self.seed, "order", epoch)
+            self._orders[epoch] = torch.randperm(self.pictures, generator=generator)
+        return self._orders[epoch]
+
+    def _fits_on_device(self) -> bool:
+        if self.device.type != "cuda":
+            return True
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self._images.nbytes <= _SHARE_OF_FREE_MEMORY * free

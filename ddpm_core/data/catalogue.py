@@ -1,0 +1,75 @@
+"""The data sets by name: what there is, what it holds, and its pictures at any size.
+
+A name is `openmoji`, `openmoji:flags`, `fashion_mnist` or `cifar10`; anything with a slash in it, starting with `.` or
+`~`, or naming an existing folder, is a folder of images (`folder:cats` says so expressly).
+This file imports no torch, so that the studio's page and `--help` are there at once.
+"""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from ddpm_core.data import cache, openmoji
+from ddpm_core.data.cache import Pictures
+from ddpm_core.data.source import Broken, DatasetInfo, Progress, Source
+from ddpm_core.errors import DataError, UsageError
+
+__all__ = ["DatasetInfo", "Pictures", "describe", "load", "names", "peek"]
+
+
+def names() -> list[tuple[str, str]]:
+    """(key, title) of every named data set, for a menu."""
+    groups = [(f"openmoji:{openmoji.group_slug(group)}", f"OpenMoji: {group}") for group in openmoji.GROUPS]
+    return [("openmoji", "OpenMoji"), *groups]
+
+
+def describe(dataset: str, data_dir: Path | str) -> DatasetInfo:
+    """What is known about a data set before its pictures are read.
+
+    Raises `UsageError` for an unknown name, `DataError` for a folder that is missing or has no pictures.
+    """
+    return _source(dataset, Path(data_dir)).info
+
+
+def load(dataset: str, size: int, data_dir: Path | str, progress: Progress | None = None) -> Pictures:
+    """All pictures as squares of `size` pixels, from the cache in `data_dir` or decoded now.
+
+    `progress(what, done, total)` may raise to cancel; nothing half-written stays behind then. Raises as `describe`, and
+    `DataError` when pictures cannot be had or too many are broken.
+    """
+    return cache.fetch(_source(dataset, Path(data_dir)), size, Path(data_dir) / "cache", progress)
+
+
+def peek(dataset: str, size: int, count: int, data_dir: Path | str) -> np.ndarray:
+    """A few pictures from all over the set, as the network will see them: uint8 (n, size, size, C), n <= count.
+
+    Quick and writes nothing. Raises as `load`.
+    """
+    source = _source(dataset, Path(data_dir))
+    count = max(1, min(count, source.info.pictures))
+    picks = np.linspace(0, source.info.pictures - 1, count).round().astype(int).tolist()
+    items = list(source.draw(size, picks))
+    shown = [item[0] for item in items if not isinstance(item, Broken)]
+    if not shown:
+        raise DataError(f"{source.info.title}: no picture can be read, {items[0].why}.")  # type: ignore[union-attr]
+    return np.stack(shown).transpose(0, 2, 3, 1)
+
+
+def _source(dataset: str, data_dir: Path) -> Source:
+    name = dataset.strip()
+    plain = name.lower()
+    if plain == "openmoji":
+        return openmoji.OpenMoji()
+    if plain.startswith("openmoji:"):
+        return openmoji.OpenMoji(name.partition(":")[2])
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    known = ["openmoji"]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? There are" if near else "choose one of"
+    return UsageError(
+        f"there is no data set {name[:80]!r}: {hint} {', '.join(known)}, openmoji:GROUP, or the path of a folder of images."
+    )
