@@ -1,0 +1,350 @@
+"""A run is one experiment's folder: settings, metrics, checkpoints, pictures, status, lock.
+
+The folder is the truth. The trainer writes it, everything else reads it, so a run started from a command line and one
+started in the browser look the same. No torch here: the page lists runs at once.
+
+    checkpoints/NAME/        ddpm_best.pt  ddpm_final.pt  ddpm_epoch_10.pt  last.pt (to resume)
+    samples/NAME/            epoch_10_samples.png  loss_curve_epoch_10.png
+    training_progress/NAME/  config.json  metrics.jsonl  status.json  quick_step_16.png  quick_epoch_5.png
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ddpm_core import atomic
+from ddpm_core.config import RunConfig, check_name
+from ddpm_core.errors import CheckpointError, RunInUseError, UsageError
+
+ALIVE = ("preparing", "running", "paused")
+STATES = (*ALIVE, "finished", "stopped", "failed", "interrupted")
+# What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
+# in another order; the run then goes on, but not bit for bit.)
+CHANGEABLE = ("epochs", "max_steps", "device", "sample_every", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands. Times are unix seconds."""
+
+    state: str  # one of STATES
+    step: int = 0
+    total_steps: int = 0
+    epoch: int = 0  # completed
+    epochs: int = 0
+    images: int = 0  # pictures seen, with repetitions
+    images_per_second: float = 0.0
+    seconds_left: float | None = None
+    loss: float | None = None
+    device: str = ""  # in words
+    message: str = ""  # one line for a person; why it failed
+    pid: int = 0  # of the training process
+    pid_started: float = 0.0  # when that process began: a number is used again, this pair is not
+    started: float = 0.0
+    updated: float = field(default_factory=time.time)
+
+
+class Run:
+    """The files of the run `name` under `root`. Making this object touches nothing; `UsageError` if the name cannot be one."""
+
+    def __init__(self, root: Path | str, name: str) -> None:
+        check_name(name)
+        self.root = Path(root)
+        self.name = name
+        self.checkpoints = self.root / "checkpoints" / name
+        self.samples = self.root / "samples" / name
+        self.progress = self.root / "training_progress" / name
+        self.config_path = self.progress / "config.json"
+        self.metrics_path = self.progress / "metrics.jsonl"
+        self.status_path = self.progress / "status.json"
+        self.state_path = self.checkpoints / "last.pt"
+        self.best_path = self.checkpoints / "ddpm_best.pt"
+        self.final_path = self.checkpoints / "ddpm_final.pt"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.root)!r}, {self.name!r})"
+
+    def epoch_path(self, epoch: int) -> Path:
+        return self.checkpoints / f"ddpm_epoch_{epoch}.pt"
+
+    # ---- settings
+
+    def exists(self) -> bool:
+        return self.config_path.is_file()
+
+    def create(self, config: RunConfig) -> None:
+        """Makes the folders and writes the settings (again, with what changed, when a run is resumed)."""
+        with self._writing():
+            for folder in (self.checkpoints, self.samples, self.progress):
+                folder.mkdir(parents=True, exist_ok=True)
+            _write(self.config_path, config.to_json())
+
+    def config(self) -> RunConfig:
+        """The stored settings. Raises CheckpointError if they are missing or damaged."""
+        try:
+            config = RunConfig.from_json(self.config_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(f"there is no run {self.name} in {self.root}: {_what_is_there(self.root)}.") from None
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot read {self.config_path} ({error.strerror}): check its permissions."
+            ) from None
+        except (UsageError, UnicodeDecodeError, TypeError) as error:
+            raise CheckpointError(f"{self.config_path}: {error}") from None
+        return dataclasses.replace(config, name=self.name)  # the folder may have been renamed
+
+    # ---- status
+
+    def write_status(self, status: Status) -> None:
+        _write(self.status_path, json.dumps(_finite(dataclasses.asdict(status))) + "\n")
+
+    def status(self) -> Status | None:
+        """The last status, None before the first. "interrupted" if it says running and the process is gone."""
+        try:
+            values = json.loads(self.status_path.read_bytes())
+            known = {f.name for f in dataclasses.fields(Status)}
+            status = Status(**{key: value for key, value in values.items() if key in known})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+        if status.state not in STATES:
+            return None
+        if status.state in ALIVE and not _process_lives(status.pid, status.pid_started):
+            return dataclasses.replace(status, state="interrupted", seconds_left=None)
+        return status
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by whoever trains the run. Raises RunInUseError at once if another does, be it in this process.
+
+        The operating system holds the lock and frees it when the process dies, however it dies.
+        """
+        import filelock
+
+        with self._writing():
+            self.progress.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.progress / "run.lock", timeout=0)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                status = self.status()
+                who = f"process {status.pid}" if status and status.state in ALIVE else "another program"
+                raise RunInUseError(
+                    f"{self.name} is being trained by {who}: wait, stop that one, or choose another name."
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # ---- metrics
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Adds one line. Numbers that are not finite become null: browsers cannot read them."""
+        with open(self.metrics_path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(_finite(row)) + "\n")
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops what a run logged after `step`, where it resumes, and a last line that a crash tore."""
+        try:
+            data = self.metrics_path.read_bytes()
+        except FileNotFoundError:
+            return
+        kept = b"".join(line + b"\n" for line in data.split(b"\n") if (row := _row(line)) and row["step"] <= step)
+        if kept != data:
+            with atomic.writing(self.metrics_path) as file:
+                file.write(kept)
+
+    def metrics(self, since: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The rows written after the cursor `since` (0: all), and the next cursor. Lines that cannot be read are left out.
+
+        If the log was cut back since then (a resume), all rows come again; so before adding the answer to the rows you
+        hold, drop those whose step is not below the first new one's.
+        """
+        try:
+            with open(self.metrics_path, "rb") as file:
+                # The cursor is the place in the file, marked with which file it was: a cut-back log is a new file.
+                info = os.fstat(file.fileno())
+                mark = (info.st_ino & 0xFFFFF) << 32
+                place = since & 0xFFFFFFFF
+                if since - place != mark or place > info.st_size:
+                    place = 0
+                file.seek(place)
+                data = file.read()
+        except OSError:
+            return [], 0
+        whole = data[: data.rfind(b"\n") + 1]
+        return [row for line in whole.split(b"\n") if (row := _row(line))], mark | (place + len(whole))
+
+    # ---- what there is to see
+
+    def quick_pictures(self) -> list[tuple[Path, str, int]]:
+        """The sample grids so far, oldest first: (path, "step" or "epoch", its number).
+
+        The order is that of training, not of file times, which a copy of the folder would lose.
+        """
+        found: dict[tuple[str, int], Path] = {}
+        for folder, pattern, kind in (
+            (self.samples, r"epoch_(\d+)_samples\.png", "epoch"),
+            (self.progress, r"quick_epoch_(\d+)\.png", "epoch"),  # wins over the one above: same epoch, same seeds
+            (self.progress, r"quick_now_(\d+)\.png", "step"),
+            (self.progress, r"quick_step_(\d+)\.png", "step"),
+        ):
+            for path, number in _numbered(folder, pattern):
+                found[kind, number] = path
+        steps_per_epoch = self._steps_per_epoch()
+        order = sorted(found, key=lambda key: (key[1] * (steps_per_epoch if key[0] == "epoch" else 1), key[0]))
+        return [(found[key], *key) for key in order]
+
+    def models(self) -> list[Path]:
+        """The model files: best, final, then those of epochs, newest first."""
+        named = [path for path in (self.best_path, self.final_path) if path.is_file()]
+        epochs = sorted(_numbered(self.checkpoints, r"ddpm_epoch_(\d+)\.pt"), key=lambda item: -item[1])
+        return named + [path for path, _ in epochs]
+
+    def can_resume(self) -> bool:
+        """Whether there is a state to go on from (checkpoint.load_state knows these three names)."""
+        return any((self.checkpoints / f"last{word}.pt").is_file() for word in ("", ".new", ".prev"))
+
+    def last_active(self) -> float:
+        """Unix seconds of the last sign of life; 0.0 if there is none."""
+        times = [0.0]
+        for path in (self.status_path, self.metrics_path, self.config_path):
+            with contextlib.suppress(OSError):
+                times.append(path.stat().st_mtime)
+        return max(times)
+
+    def _steps_per_epoch(self) -> float:
+        """From the last metrics line; huge if unknown, which puts epochs after the early steps."""
+        with contextlib.suppress(OSError), open(self.metrics_path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            for line in reversed(file.read().split(b"\n")):
+                row = _row(line)
+                if row and isinstance(row.get("epoch"), int | float) and row["epoch"] > 0:
+                    return row["step"] / row["epoch"]
+        return 1e12
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"cannot write the run's folders in {self.root.absolute()} ({error.strerror or error}):"
+                " choose another output folder, or free this one."
+            ) from None
+
+
+def all_runs(root: Path | str) -> list[Run]:
+    """The runs under `root`, the last active first. Whatever else lies there is passed over in silence."""
+    root = Path(root)
+    found = []
+    try:
+        folders = [entry.name for entry in os.scandir(root / "training_progress") if entry.is_dir()]
+        inside = root.resolve()
+    except OSError:
+        return []
+    for name in folders:
+        with contextlib.suppress(UsageError, CheckpointError, OSError):
+            run = Run(root, name)
+            run.config()
+            # A link could make the page show files from anywhere.
+            if all(folder.resolve().is_relative_to(inside) for folder in (run.progress, run.checkpoints, run.samples)):
+                found.append(run)
+    return sorted(found, key=lambda run: (-run.last_active(), run.name))
+
+
+def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tuple[Run, RunConfig]:
+    """A run for `config` under a name that is free; writes nothing yet.
+
+    If the name is taken: UsageError if a person chose it (`explicit_name`), otherwise -2, -3, ... is added.
+    """
+    run = Run(root, config.name)
+    number = 1
+    while any(os.path.lexists(folder) for folder in (run.progress, run.checkpoints, run.samples)):
+        if explicit_name:
+            how = "continue it with --resume" if run.can_resume() else f"delete {run.progress}"
+            raise UsageError(f"there is a run {config.name} already: {how}, or choose another name.")
+        number += 1
+        suffix = f"-{number}"
+        run = Run(root, config.name[: 64 - len(suffix)] + suffix)
+    return run, dataclasses.replace(config, name=run.name)
+
+
+def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Run, RunConfig]:
+    """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was").
+
+    Raises CheckpointError if there is nothing to resume, UsageError if a change would make it another run, RunInUseError
+    if it is being trained. Writes nothing.
+    """
+    run = Run(root, name)
+    config = run.config()
+    if not run.can_resume():
+        raise CheckpointError(
+            f"{name} has nothing to resume from, it ended before its first save:"
+            f" start a new run, under another name or after deleting {run.progress}."
+        )
+    stored = json.loads(config.to_json())
+    changes = {key: value for key, value in changes.items() if value is not None}
+    unlike = [
+        f"{key} is {stored.get(key)!r} and not {value!r}"
+        for key, value in changes.items()
+        if key not in CHANGEABLE and json.loads(json.dumps(value)) != stored.get(key)
+    ]
+    if unlike:
+        raise UsageError(
+            f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
+        )
+    config = dataclasses.replace(config, **changes)
+    with run.lock():  # in use? Better now than after reading all pictures
+        pass
+    return run, config
+
+
+def _what_is_there(root: Path) -> str:
+    names = [run.name for run in all_runs(root)]
+    if not names:
+        return "there are no runs yet, start one without --resume, or name the right --output-dir"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"choose one of {', '.join(names[:8])}{more}, or start a new one without --resume"
+
+
+def _numbered(folder: Path, pattern: str) -> list[tuple[Path, int]]:
+    """The files in `folder` whose whole name is `pattern`, with the number in it."""
+    with contextlib.suppress(OSError):
+        matches = [(entry, re.fullmatch(pattern, entry.name)) for entry in os.scandir(folder) if entry.is_file()]
+        return [(Path(entry.path), int(match[1])) for entry, match in matches if match]
+    return []
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic.writing(path) as file:
+        file.write(text.encode())
+
+
+def _process_lives(pid: int, started: float) -> bool:
+    import psutil
+
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 2.0
+    except (psutil.Error, ValueError, OverflowError, TypeError):
+        return False
