@@ -1,0 +1,122 @@
+"""Plotly figures as plain functions of data: no plotly, no Gradio, only dicts that become JSON.
+
+A trace names its ink in `meta`; the page paints it with its own CSS variable, so that charts follow light and dark.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pages.texts import t
+
+Series = Sequence[float | None]
+LIMIT = 1500  # points a trace: what a chart can show, and few enough that a poll stays small
+
+
+def loss_figure(steps: Sequence[int], losses: Series, smooth: float = 0.9, log: bool = False) -> dict[str, Any]:
+    """The training loss: every step faintly (peaks kept), and the smoothed line. `smooth` is 0 (off) to below 1."""
+    mean_steps, means = bucket_means(steps, losses, LIMIT)
+    traces = [_trace(*min_max(steps, losses, LIMIT), name=t("charts.trace.raw"), ink="faint", width=1, hover=smooth == 0)]
+    if smooth > 0:
+        traces.append(_trace(mean_steps, smoothed(means, smooth), name=t("charts.trace.smooth"), ink="accent", width=2.5))
+    # The y range of a linear axis means nothing on a log axis: switching forgets a vertical zoom, and only that.
+    scale = {"type": "log" if log else "linear", "uirevision": "log" if log else "linear"}
+    return {"data": traces, "layout": _layout(yaxis={**scale, "title": {"text": t("charts.loss")}})}
+
+
+def speed_figure(steps: Sequence[int], rates: Series, speeds: Series) -> dict[str, Any]:
+    """Learning rate (left axis) and images a second (right axis)."""
+    traces = [
+        _trace(*bucket_means(steps, speeds, LIMIT), name=t("charts.trace.speed"), ink="faint-strong", width=1.5, yaxis="y2"),
+        _trace(*bucket_means(steps, rates, LIMIT), name=t("charts.trace.lr"), ink="accent", width=2.5),
+    ]
+    left = {"title": {"text": t("charts.trace.lr")}, "rangemode": "tozero", "exponentformat": "power"}
+    right = {"title": {"text": t("charts.trace.speed")}, "rangemode": "tozero", "overlaying": "y", "side": "right", "showgrid": False}
+    return {"data": traces, "layout": _layout(yaxis=left, yaxis2=right)}
+
+
+def smoothed(values: Series, weight: float) -> list[float | None]:
+    """Exponential moving average, debiased (Kingma and Ba 2014, section 3): its first value is the first value itself.
+
+    A missing value stays missing and does not disturb what follows.
+    """
+    out: list[float | None] = []
+    average, share = 0.0, 0.0
+    for value in values:
+        if value is None or not math.isfinite(value):
+            out.append(None)
+            continue
+        average = weight * average + (1 - weight) * value
+        share = weight * share + (1 - weight)
+        out.append(average / share)
+    return out
+
+
+def bucket_means(x: Sequence[int], y: Series, limit: int) -> tuple[list[int], list[float | None]]:
+    """At most `limit` points: neighbours are averaged, each bucket stands at its last x. Short series pass unchanged."""
+    if len(x) <= limit:
+        return list(x), [_finite(value) for value in y]
+    xs: list[int] = []
+    means: list[float | None] = []
+    for first, last in _buckets(len(x), limit):
+        known = [value for value in y[first:last] if value is not None and math.isfinite(value)]
+        xs.append(x[last - 1])
+        means.append(sum(known) / len(known) if known else None)
+    return xs, means
+
+
+def min_max(x: Sequence[int], y: Series, limit: int) -> tuple[list[int], list[float | None]]:
+    """At most `limit` points that keep every peak: each bucket gives its smallest and its largest value, in their order."""
+    if len(x) <= limit:
+        return list(x), [_finite(value) for value in y]
+    xs: list[int] = []
+    ys: list[float | None] = []
+    for first, last in _buckets(len(x), limit // 2):
+        known = [i for i in range(first, last) if _finite(y[i]) is not None]
+        if known:
+            for i in sorted({min(known, key=y.__getitem__), max(known, key=y.__getitem__)}):
+                xs.append(x[i])
+                ys.append(y[i])
+        else:
+            xs.append(x[first])
+            ys.append(None)
+    return xs, ys
+
+
+def _buckets(count: int, buckets: int) -> list[tuple[int, int]]:
+    edges = [count * i // buckets for i in range(buckets + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def _finite(value: float | None) -> float | None:
+    """NaN and infinity are no JSON: the chart shows a gap."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _trace(x: list[int], y: Series, *, name: str, ink: str, width: float, yaxis: str = "y", hover: bool = True) -> dict[str, Any]:
+    short = [None if value is None else float(f"{value:.6g}") for value in y]  # six digits: half the bytes of a poll
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": short,
+        "yaxis": yaxis,
+        "line": {"width": width},
+        "meta": {"ink": ink},
+        "connectgaps": False,
+        **({"hovertemplate": "%{y:.4~g}"} if hover else {"hoverinfo": "skip"}),
+    }
+
+
+def _layout(**axes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "uirevision": "keep",  # zoom and hidden traces survive every update
+        "hovermode": "x unified",
+        "dragmode": "zoom",
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "margin": {"l": 64, "r": 64 if "yaxis2" in axes else 16, "t": 36, "b": 44},
+        "xaxis": {"title": {"text": t("charts.axis.step")}, "hoverformat": ",d", "tickformat": ",d"},
+        **{name: {"automargin": True, **axis} for name, axis in axes.items()},
+    }

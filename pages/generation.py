@@ -1,0 +1,11 @@
+"""The Generation tab."""
+
+from typing import Any
+
+import gradio as gr
+
+from pages.texts import t
+
+
+def build(session: Any) -> None:
+    gr.Markdown(t("generation.soon"))

@@ -1,0 +1,295 @@
+"""What the page asks for while it is open: plain JSON and PNG routes, thin, all data from the runs' folders and the session.
+
+They are not Gradio events: those queue up, end with the browser tab, and cannot be told "nothing newer".
+"""
+
+import bisect
+import hashlib
+import math
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ddpm_core.errors import StudioError
+from ddpm_core.runs import Run, Status, all_runs
+from pages import charts, look, reading
+from pages.texts import t
+
+if TYPE_CHECKING:
+    from ddpm_core.session import Session
+
+LIVE = ("preparing", "running", "paused")
+ACTIONS = {"preparing": ("stop",), "running": ("pause", "stop", "sample"), "paused": ("unpause", "stop", "sample")}
+FOLDERS = {"samples": "samples", "training_progress": "progress"}  # folder in the address -> folder of a Run
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
+KEPT = 8  # runs whose metrics stay in memory
+
+
+@dataclass
+class Series:
+    """A run's metrics as columns, read on from where the last reading ended."""
+
+    cursor: int = 0
+    columns: dict[str, list[Any]] = field(
+        default_factory=lambda: {k: [] for k in ("step", "epoch", "images", "loss", "lr", "images_per_second", "seconds")}
+    )
+
+    def extend(self, run: Run) -> None:
+        """Take in what is new. A resumed run begins again at its last save: then the steps after it are taken back."""
+        try:
+            size = run.metrics_path.stat().st_size
+        except OSError:
+            size = 0
+        if size < self.cursor:
+            self.cursor = 0
+        lines, self.cursor = run.metrics(self.cursor)
+        steps = self.columns["step"]
+        for line in lines:
+            if not isinstance(line.get("step"), int):
+                continue
+            if steps and line["step"] <= steps[-1]:
+                keep = bisect.bisect_left(steps, line["step"])
+                for column in self.columns.values():
+                    del column[keep:]
+            for key, column in self.columns.items():
+                column.append(line.get(key))
+
+    def at_step(self, step: int) -> int:
+        """The row that was written at `step` or just after; -1 if there is none."""
+        row = bisect.bisect_left(self.columns["step"], step)
+        return row if row < len(self.columns["step"]) else len(self.columns["step"]) - 1
+
+    def at_epoch(self, epoch: float) -> int:
+        row = bisect.bisect_left(self.columns["epoch"], epoch, key=lambda value: value or 0.0)
+        return row if row < len(self.columns["epoch"]) else len(self.columns["epoch"]) - 1
+
+    def last(self, key: str) -> Any:
+        return self.columns[key][-1] if self.columns[key] else None
+
+
+class Live:
+    """The answers of the routes; one object for the whole app."""
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.root = Path(session.root).resolve()
+        self._series: OrderedDict[str, Series] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def routes(self) -> list[Route]:
+        """To be given to FastAPI before Gradio's own routes, which would swallow them."""
+        asked: dict[str, Callable[[Request], Response]] = {
+            "/studio/status": self.status,
+            "/studio/runs": self.runs,
+            "/studio/run/{name}": self.run,
+            "/studio/charts/{name}": self.charts,
+            "/studio/picture/{folder}/{name}/{file}": self.picture,
+            "/studio/assets/{file}": self.asset,
+        }
+        done = {"pause": self.session.pause, "unpause": self.session.unpause, "stop": self.session.stop, "sample": self.session.sample_now}
+        return [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()] + [
+            Route(f"/studio/{action}", _told(self._act(action, act)), methods=["POST"]) for action, act in done.items()
+        ]
+
+    # ---- what is going on
+
+    def status(self, request: Request) -> Response:
+        """The strip: the run that trains, or else the one that trained last."""
+        name, status, mine = self.current()
+        if name is None or status is None:
+            return _json({"name": None})
+        live = status.state in LIVE
+        return _json({"name": name, "mine": mine, "live": live, "can": ACTIONS.get(status.state, ()) if mine else (), **_numbers(status)})
+
+    def current(self) -> tuple[str | None, Status | None, bool]:
+        """(name, status, whether this studio trains it): our own run, else a live one of a command line, else the newest."""
+        run, status = self.session.current()
+        if run is not None and status is not None and status.state in LIVE:
+            return run.name, status, True
+        known = [(other.name, seen) for other in all_runs(self.root) if (seen := other.status()) is not None]
+        live = [pair for pair in known if pair[1].state in LIVE]
+        if live:
+            return (*live[0], False)
+        # A run of ours that failed before it had a folder is known to the session only.
+        if run is not None and status is not None and all(status.updated >= seen.updated for _, seen in known):
+            return run.name, status, False
+        return (*known[0], False) if known else (None, None, False)
+
+    def runs(self, request: Request) -> Response:
+        """The list on the Monitoring tab, newest activity first."""
+        found = []
+        for run in all_runs(self.root):
+            status = run.status()
+            pictures = run.quick_pictures()
+            found.append(
+                {
+                    "name": run.name,
+                    "state": status.state if status else "unknown",
+                    "step": status.step if status else 0,
+                    "epoch": _finite(status.epoch) if status else 0,
+                    "when": status.updated if status else None,
+                    "thumbnail": self._url(run, pictures[-1][0]) if pictures else None,
+                }
+            )
+        return _json({"runs": found})
+
+    def run(self, request: Request) -> Response:
+        """Everything told about one run but its charts."""
+        run = self._find(request)
+        status = run.status()
+        series = self._read(run)
+        numbers = _numbers(status) if status else {"state": "unknown", "step": 0, "images": 0, "message": ""}
+        seconds = series.last("seconds") or 0.0
+        smooth = charts.smoothed(series.columns["loss"][-300:], 0.98)
+        text = reading.sentence(numbers["state"], numbers["step"], numbers["images"], seconds, numbers["message"], series.columns["loss"])
+        quick, grids = [], []
+        for path, kind, number in run.quick_pictures():
+            kind = "now" if path.name.startswith("quick_now") else kind
+            row = series.at_epoch(number) if kind == "epoch" else series.at_step(number)
+            picture = {"url": self._url(run, path), "kind": kind, "when": path.stat().st_mtime}
+            picture |= {key: series.columns[key][row] if row >= 0 else None for key in ("step", "epoch", "seconds")}
+            picture["epoch" if kind == "epoch" else "step"] = number
+            (grids if path.parent == run.samples else quick).append(picture)
+        if not grids:
+            grids = self._epoch_grids(run)
+        return _json(
+            {
+                **numbers,
+                "name": run.name,
+                "live": numbers["state"] in LIVE,
+                "sentence": text,
+                "seconds": seconds,
+                "loss": _finite(smooth[-1]) if smooth else None,
+                "quick": quick,
+                "epochs_grids": grids,
+            }
+        )
+
+    def charts(self, request: Request) -> Response:
+        """Both figures; 204 when nothing is newer than what the page has `seen`."""
+        run = self._find(request)
+        smooth = min(0.999, max(0.0, _number(request.query_params.get("smooth"), 0.9)))
+        log = request.query_params.get("log") == "1"
+        columns = self._read(run).columns
+        last = str((run.name, smooth, log, len(columns["step"]), columns["step"][-1:], columns["seconds"][-1:]))
+        seen = hashlib.sha256(last.encode()).hexdigest()[:16]
+        if request.query_params.get("seen") == seen:
+            return Response(status_code=204, headers={"cache-control": "no-store"})
+        figures = {
+            "loss": charts.loss_figure(columns["step"], columns["loss"], smooth, log),
+            "speed": charts.speed_figure(columns["step"], columns["lr"], columns["images_per_second"]),
+        }
+        return _json({"seen": seen, "figures": figures})
+
+    # ---- files
+
+    def picture(self, request: Request) -> Response:
+        """A PNG that a run drew, from its two picture folders and nowhere else."""
+        run = self._find(request)
+        folder, file = request.path_params["folder"], request.path_params["file"]
+        if folder not in FOLDERS or not FILE.fullmatch(file):
+            return _missing()
+        inside: Path = getattr(run, FOLDERS[folder])
+        path = inside / file
+        # A symlink, or a run folder that is one, must not lead out: both ends are resolved before they are compared.
+        if not path.is_file() or path.resolve() != self.root / folder / run.name / file:
+            return _missing()
+        # The address carries the file's time of change (`_url`), so the browser may keep the picture for good.
+        return FileResponse(path, media_type="image/png", headers={"cache-control": "private, max-age=31536000, immutable"})
+
+    def asset(self, request: Request) -> Response:
+        """The page's own style and scripts, by an exact list of names."""
+        path = look.assets().get(request.path_params["file"])
+        if path is None:
+            return _missing()
+        return FileResponse(path, media_type=look.TYPES[path.suffix], headers={"cache-control": "private, max-age=31536000, immutable"})
+
+    # ---- helpers
+
+    def _act(self, action: str, act: Callable[[], object]) -> Callable[[Request], Response]:
+        def acts(request: Request) -> Response:
+            _, status, mine = self.current()
+            if status is None or status.state not in LIVE:
+                return _json({"error": t("action.disabled.idle")}, 409)
+            if not mine:
+                return _json({"error": t("action.disabled.elsewhere")}, 409)
+            act()
+            return _json({"done": action})
+
+        return acts
+
+    def _find(self, request: Request) -> Run:
+        name = request.path_params["name"]
+        for run in all_runs(self.root):  # only names that are there: nothing from the address becomes a path
+            if run.name == name:
+                return run
+        raise _NoRun(t("error.run", name=repr(name[:80])))
+
+    def _read(self, run: Run) -> Series:
+        with self._lock:
+            series = self._series.setdefault(run.name, Series())
+            self._series.move_to_end(run.name)
+            while len(self._series) > KEPT:
+                self._series.popitem(last=False)
+            series.extend(run)
+            return Series(series.cursor, {key: list(column) for key, column in series.columns.items()})
+
+    def _epoch_grids(self, run: Run) -> list[dict[str, Any]]:
+        found = [(int(match[1]), path) for path in run.samples.glob("epoch_*_samples.png") if (match := re.fullmatch(r"epoch_(\d+)_samples", path.stem))]
+        return [{"url": self._url(run, path), "epoch": epoch} for epoch, path in sorted(found)]
+
+    def _url(self, run: Run, path: Path) -> str:
+        folder = "samples" if path.parent == run.samples else "training_progress"
+        return f"/studio/picture/{folder}/{quote(run.name)}/{quote(path.name)}?v={path.stat().st_mtime_ns:x}"
+
+
+class _NoRun(StudioError):
+    """Answered with 404."""
+
+
+def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """A mistake that explains itself becomes its one line as JSON; anything else stays a plain 500 without details."""
+
+    def tells(request: Request) -> Response:
+        try:
+            return answer(request)
+        except _NoRun as error:
+            return _json({"error": str(error)}, 404)
+        except StudioError as error:
+            return _json({"error": str(error)}, 409)
+
+    return tells
+
+
+def _numbers(status: Status) -> dict[str, Any]:
+    keys = ("state", "step", "total_steps", "epoch", "epochs", "images", "images_per_second", "seconds_left", "loss", "device", "message", "updated")
+    return {key: _finite(getattr(status, key)) for key in keys}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return default
+    return value if math.isfinite(value) else default
+
+
+def _json(content: Any, status: int = 200) -> JSONResponse:
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+
+def _missing() -> Response:
+    return _json({"error": "There is no such file."}, 404)

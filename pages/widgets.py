@@ -1,0 +1,40 @@
+"""Our own widgets: a frame here, their life in assets/*.js (one file each), which finds what it needs through routes.
+
+They are plain functions, not subclasses: Gradio would write a stub file beside every subclass it meets.
+"""
+
+import gradio as gr
+
+
+def strip() -> gr.HTML:
+    """What trains, how far it is, and the page's only Pause, Stop and Sample now."""
+    return _widget("strip", '<section class="strip" aria-label="DDPM Studio"></section>', "Studio.strip(element)")
+
+
+def runs() -> gr.HTML:
+    """The list of runs; the choice lives in the page's address."""
+    return _widget("runs", '<section class="runs"></section>', "Studio.runs(element)")
+
+
+def headline() -> gr.HTML:
+    """The chosen run: name, one true sentence, numbers."""
+    return _widget("headline", '<section class="headline"></section>', "Studio.headline(element)")
+
+
+def chart_settings() -> gr.HTML:
+    """Smoothing and log scale of both charts; also asks for their data."""
+    return _widget("chart_settings", '<div class="chart-settings"></div>', "Studio.chartSettings(element)")
+
+
+def live_chart(figure: str) -> gr.HTML:
+    """A chart ("loss" or "speed") that keeps its zoom while points arrive, which gr.Plot does not: it rebuilds itself."""
+    return _widget(f"{figure}_chart", '<section class="chart"></section>', f"Studio.chart(element, '{figure}')")
+
+
+def film() -> gr.HTML:
+    """One slider over all pictures of a run, and the larger grids below it."""
+    return _widget("film", '<section class="film"></section>', "Studio.film(element)")
+
+
+def _widget(elem_id: str, frame: str, script: str) -> gr.HTML:
+    return gr.HTML(html_template=frame, js_on_load=script, elem_id=elem_id, elem_classes="studio", apply_default_css=False)

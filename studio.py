@@ -1,0 +1,174 @@
+"""DDPM Studio in the browser: `python studio.py`, then http://127.0.0.1:7860. Three tabs, the guard, launch; nothing else."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddpm_core.errors import StudioError, UsageError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from ddpm_core.session import Session
+
+HOST = "127.0.0.1"  # this computer only; nothing here may change it
+
+
+def page(session: "Session") -> "gr.Blocks":
+    """The strip above three tabs."""
+    import gradio as gr
+
+    from pages import generation, monitoring, training, widgets
+    from pages.texts import t
+
+    with gr.Blocks(title=t("app.title"), analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True) as demo:
+        widgets.strip()
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab(t("tab.training"), id="training") as training_tab:
+                training.build(session)
+            with gr.Tab(t("tab.monitoring"), id="monitoring") as monitoring_tab:
+                monitoring.build()
+            with gr.Tab(t("tab.generation"), id="generation") as generation_tab:
+                generation.build(session)
+        # The open tab lives in the page's address, so that a reload shows the same.
+        for tab, key in ((training_tab, "training"), (monitoring_tab, "monitoring"), (generation_tab, "generation")):
+            tab.select(None, js=f"() => {{ Studio.place.set('tab', '{key}'); }}")
+        demo.load(None, outputs=tabs, js="() => Studio.openTab()")
+    return demo
+
+
+def open_studio(session: "Session", port: int) -> "gr.Blocks":
+    """Serves the page on 127.0.0.1:port from background threads. What could open it to others is switched off."""
+    from starlette.middleware import Middleware
+
+    from pages import look
+    from pages.guard import LocalOnly
+    from pages.live import Live
+
+    demo = page(session).queue(max_size=32)
+    demo.launch(
+        server_name=HOST,
+        server_port=port,
+        prevent_thread_lock=True,
+        inbrowser=False,
+        quiet=True,
+        share=False,
+        show_error=False,
+        theme=look.theme(),
+        head=look.head(),
+        favicon_path=str(look.assets()["icon.svg"]),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        allowed_paths=[],
+        max_file_size="50mb",
+        state_session_capacity=200,
+        # Routes given here stand before Gradio's own, which answer every address with the page.
+        app_kwargs={"routes": Live(session).routes(), "middleware": [Middleware(LocalOnly)], "openapi_url": None},
+    )
+    return demo
+
+
+def check_port(port: int) -> None:
+    """Raises `UsageError` unless this program can serve on `port`; asked before anything slow is imported."""
+    if not 1 <= port <= 65535:
+        raise UsageError(f"port {port} does not exist: choose one from 1024 to 65535, for example --port 7860.")
+    with socket.socket() as probe:
+        # As servers do on Unix: a port whose last connection still fades out counts as free. Windows reads it otherwise.
+        if os.name != "nt":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError:
+            raise UsageError(f"port {port} needs administrator rights: choose one above 1023, for example --port 7860.") from None
+        except OSError:
+            raise UsageError(f"port {port} is in use, perhaps by another studio: add --port {_free_port(port)}.") from None
+
+
+def _free_port(after: int) -> int:
+    for port in range(after + 1, min(after + 100, 65536)):
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
+    return 7860
+
+
+def clear_environment() -> list[str]:
+    """Gradio reads settings from GRADIO_* variables that could open the studio to others. Returns those that were set."""
+    found = sorted(name for name in os.environ if name.startswith("GRADIO_") and name != "GRADIO_TEMP_DIR")
+    for name in found:
+        del os.environ[name]
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    return [name for name in found if name != "GRADIO_ANALYTICS_ENABLED"]
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="DDPM Studio: train a diffusion model, watch it learn, make pictures.", allow_abbrev=False)
+    parser.add_argument("--port", type=int, default=7860, help="where the page is served on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where checkpoints/, samples/ and training_progress/ are (default: the current folder)",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="FOLDER", help="where data sets and decoded pictures are kept (default: data in the output folder)"
+    )
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Opens the studio and waits for Ctrl-C or SIGTERM; a run in progress is saved before it returns."""
+    check_port(options.port)
+    root = options.output_dir.expanduser().absolute()
+    data_dir = (options.data_dir or root / "data").expanduser().absolute()
+    for folder in (root, data_dir):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder.")
+    for name in clear_environment():
+        print(f"note: {name} is ignored: the studio answers this computer only.", file=sys.stderr)
+
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: leave.set())
+
+    from ddpm_core.session import Session
+
+    session = Session(root, data_dir)
+    try:
+        demo = open_studio(session, options.port)
+    except OSError as error:  # someone took the port in the seconds since it was checked
+        raise UsageError(f"port {options.port} cannot be used ({error}): add --port {_free_port(options.port)}.") from None
+    print(f"DDPM Studio is open at http://{HOST}:{options.port} (Ctrl-C ends it; a run in progress is saved first)", flush=True)
+    # torch takes seconds to import: the page is there first, and whoever clicks Start finds it loaded.
+    threading.Thread(target=lambda: __import__("torch"), name="import torch", daemon=True).start()
+
+    while not leave.wait(0.5):  # a plain wait() would keep Windows from hearing Ctrl-C
+        pass
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # who is in a hurry can press Ctrl-C again
+    print("Closing: a run in progress is being saved.", flush=True)
+    session.close()
+    demo.close(verbose=False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    try:
+        run(parse(argv))
+    except StudioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
