@@ -4,8 +4,6 @@ import base64
 import io
 import json
 import math
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from ddpm_core import atomic
 from ddpm_core.errors import DataError
 
 RECIPE_KEY = "ddpm-studio"  # the PNG text chunk that says how a picture was made
@@ -114,18 +113,10 @@ def to_data_uri(image: Image.Image | np.ndarray, *, scale: int = 1, recipe: dict
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A reader, and a power cut, see the old file or the new one: written beside it, then renamed over it."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
+        with atomic.writing(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot write {path} ({reason}): free some space or choose another folder.") from None

@@ -7,8 +7,8 @@ its square roots, the weights of picture and noise. Tables are float64 on the CP
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,8 +78,9 @@ def trailing(steps: int, T: int = T) -> Tensor:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= T:
         raise UsageError(f"steps is {steps!r}: choose a whole number from 1 to {T}, for example 20.")
-    # Exact fractions: in floating point T / steps is not whole where it should be, and a half may round the wrong way.
-    return torch.tensor([round(Fraction(T * i, steps)) - 1 for i in range(steps, 0, -1)])
+    # Cut to `steps`: for some, 61 for one, rounding in floating point makes numpy append a step too many, t = -1.
+    t = np.round(np.arange(T, 0, -T / steps))[:steps].astype(np.int64) - 1
+    return torch.from_numpy(t)
 
 
 def log_sigma(alpha: Tensor | float, sigma: Tensor | float) -> Tensor:

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from ddpm_core.config import LOSS_WEIGHTS
+from ddpm_core.config import PREDICTIONS as CONFIG_PREDICTIONS
+from ddpm_core.diffusion import objective, schedule
+from ddpm_core.errors import UsageError
+
+
+def levels(*steps: int, table: str = "linear"):
+    t = torch.tensor(steps)
+    return schedule.by_name(table).alpha(t), schedule.by_name(table).sigma(t)
+
+
+def pictures_and_noise(count: int):
+    generator = torch.Generator().manual_seed(0)
+    # W = count: a level (B,) that broadcast along the wrong axis would not fail, only be wrong.
+    return torch.rand(count, 3, 4, count, generator=generator) * 2 - 1, torch.randn(
+        count, 3, 4, count, generator=generator
+    )
+
+
+@pytest.mark.parametrize("prediction", CONFIG_PREDICTIONS)
+def test_the_inverse_undoes_the_target(prediction):
+    x0, eps = pictures_and_noise(3)
+    alpha, sigma = levels(0, 400, 900)
+    x_t = objective.add_noise(x0, eps, alpha, sigma)
+    target, to_x0 = objective.by_name(prediction)
+    back = to_x0(x_t, target(x0, eps, alpha, sigma), alpha, sigma)
+    assert back.dtype == torch.float32
+    assert (back - x0).abs().max() < 1e-4
+    assert (x_t - x0).abs().max() > 0.5  # there was something to undo
+
+
+@pytest.mark.parametrize("prediction", CONFIG_PREDICTIONS)
+def test_one_level_a_picture_equals_each_picture_alone(prediction):
+    x0, eps = pictures_and_noise(4)
+    alpha, sigma = levels(5, 200, 600, 990)
+    target, to_x0 = objective.by_name(prediction)
+    together = target(x0, eps, alpha, sigma)
+    for i in range(4):
+        alone = target(x0[i : i + 1], eps[i : i + 1], alpha[i].item(), sigma[i].item())
+        assert torch.allclose(together[i : i + 1], alone, atol=1e-6)
+
+
+def test_what_each_target_is_at_the_ends():
+    x0, eps = pictures_and_noise(2)
+    assert torch.equal(objective.eps_target(x0, eps, 0.6, 0.8), eps)
+    assert torch.equal(objective.v_target(x0, eps, 1.0, 0.0), eps)
+    assert torch.equal(objective.v_target(x0, eps, 0.0, 1.0), -x0)
+
+
+@pytest.mark.parametrize("prediction", CONFIG_PREDICTIONS)
+def test_min_snr_is_min_snr_of_the_x0_error(prediction):
+    """loss_weight x (error of the output)^2 must be min(SNR, 5) x (error of the picture it stands for)^2."""
+    alpha, sigma = levels(0, 100, 250, 500, 900)
+    x_t, output = pictures_and_noise(5)
+    _, to_x0 = objective.by_name(prediction)
+    off_by = 0.01
+    x0_error = (
+        to_x0(x_t.double(), output.double() + off_by, alpha, sigma) - to_x0(x_t.double(), output.double(), alpha, sigma)
+    )[:, 0, 0, 0]
+    snr = alpha**2 / sigma**2
+    assert (snr > 5).any() and (snr < 5).any()
+    weight = objective.loss_weight("min-snr", prediction, alpha, sigma)
+    assert torch.allclose(weight * off_by**2, snr.clamp(max=5) * x0_error**2, rtol=1e-6)
+
+
+def test_weights_are_finite_over_the_whole_table_and_simple_is_one():
+    for table in ("cosine", "linear"):
+        alpha, sigma = levels(*range(1000), table=table)
+        for weight in LOSS_WEIGHTS:
+            for prediction in CONFIG_PREDICTIONS:
+                values = objective.loss_weight(weight, prediction, alpha, sigma)
+                assert values.shape == (1000,) and (values > 0).all() and (values <= 1).all()
+        assert (objective.loss_weight("simple", "v", alpha, sigma) == 1).all()
+
+
+def test_denoiser_tells_the_network_the_level_and_answers_in_float32():
+    told = []
+
+    def network(x, log_sigma):
+        told.append(log_sigma)
+        return x.bfloat16()  # as under autocast
+
+    x = torch.randn(3, 1, 4, 4)
+    x0 = objective.denoiser(network, "v")(x, 0.6, 0.8)
+    assert x0.dtype == torch.float32
+    assert torch.allclose(x0, 0.6 * x - 0.8 * x.bfloat16().float())
+    assert told[0].shape == (3,) and told[0].dtype == torch.float32
+    assert torch.allclose(told[0], schedule.log_sigma(0.6, 0.8).expand(3))
+
+
+def test_unknown_names_are_refused():
+    alpha, sigma = levels(3)
+    with pytest.raises(UsageError, match="v, eps"):
+        objective.by_name("x0")
+    with pytest.raises(UsageError, match="min-snr or simple"):
+        objective.loss_weight("p2", "v", alpha, sigma)
+    with pytest.raises(UsageError):
+        objective.loss_weight("simple", "x0", alpha, sigma)
