@@ -92,7 +92,7 @@ class Run:
         try:
             config = RunConfig.from_json(self.config_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise CheckpointError(f"there is no run {self.name} in {self.root}: {_what_is_there(self.root)}.") from None
+            raise CheckpointError(f"there is no run {self.name} in {self.root.absolute()}: check its name.") from None
         except OSError as error:
             raise CheckpointError(
                 f"cannot read {self.config_path} ({error.strerror}): check its permissions."
@@ -285,6 +285,8 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     if it is being trained. Writes nothing.
     """
     run = Run(root, name)
+    if not run.exists():
+        raise CheckpointError(f"there is no run {name} in {run.root.absolute()}: {_what_is_there(run.root)}.")
     config = run.config()
     if not run.can_resume():
         raise CheckpointError(
