@@ -6,22 +6,25 @@ This file imports no torch, so that the studio's page and `--help` are there at 
 """
 
 import difflib
+import os
 from pathlib import Path
 
 import numpy as np
 
-from ddpm_core.data import cache, openmoji
+from ddpm_core.data import cache, openmoji, torchvision_sets
 from ddpm_core.data.cache import Pictures
+from ddpm_core.data.image_folder import ImageFolder
 from ddpm_core.data.source import Broken, DatasetInfo, Progress, Source
 from ddpm_core.errors import DataError, UsageError
 
+_NAMES = ("openmoji", "openmoji:GROUP", "fashion_mnist", "cifar10")
 __all__ = ["DatasetInfo", "Pictures", "describe", "load", "names", "peek"]
 
 
 def names() -> list[tuple[str, str]]:
     """(key, title) of every named data set, for a menu."""
     groups = [(f"openmoji:{openmoji.group_slug(group)}", f"OpenMoji: {group}") for group in openmoji.GROUPS]
-    return [("openmoji", "OpenMoji"), *groups]
+    return [("openmoji", "OpenMoji"), *groups, ("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10")]
 
 
 def describe(dataset: str, data_dir: Path | str) -> DatasetInfo:
@@ -47,8 +50,10 @@ def peek(dataset: str, size: int, count: int, data_dir: Path | str) -> np.ndarra
     Quick and writes nothing. Raises as `load`.
     """
     source = _source(dataset, Path(data_dir))
-    count = max(1, min(count, source.info.pictures))
-    picks = np.linspace(0, source.info.pictures - 1, count).round().astype(int).tolist()
+    cached = cache.read(source, size, Path(data_dir) / "cache", verify=False)
+    if cached is not None:
+        return cached.images[_spread(len(cached.images), count)].transpose(0, 2, 3, 1)
+    picks = _spread(source.info.pictures, count)
     items = list(source.draw(size, picks))
     shown = [item[0] for item in items if not isinstance(item, Broken)]
     if not shown:
@@ -56,20 +61,25 @@ def peek(dataset: str, size: int, count: int, data_dir: Path | str) -> np.ndarra
     return np.stack(shown).transpose(0, 2, 3, 1)
 
 
+def _spread(pictures: int, count: int) -> list[int]:
+    return np.linspace(0, pictures - 1, max(1, min(count, pictures))).round().astype(int).tolist()
+
+
 def _source(dataset: str, data_dir: Path) -> Source:
     name = dataset.strip()
-    plain = name.lower()
-    if plain == "openmoji":
-        return openmoji.OpenMoji()
-    if plain.startswith("openmoji:"):
-        return openmoji.OpenMoji(name.partition(":")[2])
-    raise _unknown(name)
-
-
-def _unknown(name: str) -> UsageError:
-    known = ["openmoji"]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    set_name, colon, part = name.partition(":")
+    if set_name.lower() == "folder" and colon:
+        return ImageFolder(part)
+    if set_name.lower() == "openmoji":
+        return openmoji.OpenMoji(part if colon else None)
+    if name.lower() == "fashion_mnist":
+        return torchvision_sets.FashionMnist(data_dir)
+    if name.lower() == "cifar10":
+        return torchvision_sets.Cifar10(data_dir)
+    bare = name.strip("\"' ")
+    if any(slash in name for slash in "/\\") or bare.startswith((".", "~")) or os.path.isdir(bare):
+        return ImageFolder(name)
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? There are" if near else "choose one of"
-    return UsageError(
-        f"there is no data set {name[:80]!r}: {hint} {', '.join(known)}, openmoji:GROUP, or the path of a folder of images."
-    )
+    shown = "".join(c if c.isprintable() else "?" for c in name[:80])
+    raise UsageError(f"there is no data set {shown!r}: {hint} {', '.join(_NAMES)}, or the path of a folder of images.")
