@@ -126,6 +126,16 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
         ) from None
 
 
+def check_start(model: Model, config: RunConfig, channels: int, path: Path | str) -> None:
+    """UsageError if a run of `config` on pictures of `channels` channels cannot start from `model`, which came from `path`."""
+    if model.config.network != config.network or model.channels != channels:
+        colours = {1: "grey", 3: "colour"}
+        raise UsageError(
+            f"{path} has another network than this run: it was made with size {model.config.size}, preset"
+            f" {model.config.preset} and {colours[model.channels]} pictures. Choose these, or start from nothing."
+        )
+
+
 def save_state(path: Path | str, state: dict[str, Any]) -> None:
     """Writes a run's state; the one before stays as `last.prev.pt` beside `last.pt`.
 

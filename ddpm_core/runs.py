@@ -267,6 +267,7 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
     If the name is taken: UsageError if a person chose it (`explicit_name`), otherwise -2, -3, ... is added.
     """
     run = Run(root, config.name)
+    _check_writable(run.root)
     number = 1
     while any(os.path.lexists(folder) for folder in (run.progress, run.checkpoints, run.samples)):
         if explicit_name:
@@ -281,8 +282,8 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
 def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Run, RunConfig]:
     """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was").
 
-    Raises CheckpointError if there is nothing to resume, UsageError if a change would make it another run, RunInUseError
-    if it is being trained. Writes nothing.
+    Raises CheckpointError if there is nothing to resume, RunInUseError if it is being trained, UsageError if a change would
+    make it another run or nothing is left to do. Changes nothing on the disk.
     """
     run = Run(root, name)
     if not run.exists():
@@ -304,10 +305,25 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
         raise UsageError(
             f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
         )
+    status = run.status()
     config = dataclasses.replace(config, **changes)
+    if status and config.max_steps and status.step >= config.max_steps:
+        raise UsageError(f"{name} has made its {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
+    if status and status.state == "finished" and not any(changes.get(key) for key in ("epochs", "max_steps")):
+        more = 2 * max(1, status.epochs)
+        raise UsageError(f"{name} is finished, {status.epochs:,} epochs: to go on ask for more, --epochs {more}.")
     with run.lock():  # in use? Better now than after reading all pictures
         pass
     return run, config
+
+
+def _check_writable(root: Path) -> None:
+    """UsageError unless folders can be made under `root`. Only looks: nothing is to be written before all is right."""
+    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest} is a file: choose a folder for the output.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"{nearest} cannot be written: choose another output folder, or change its permissions.")
 
 
 def _what_is_there(root: Path) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from ddpm_core import checkpoint, seeds
 from ddpm_core.config import RunConfig
-from ddpm_core.errors import CheckpointError, DataError, UsageError
+from ddpm_core.errors import CheckpointError, DataError
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
@@ -109,10 +109,6 @@ class TrainingState:
     def start_from(self, path: str) -> None:
         """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
         model = checkpoint.load_model(Path(path))
-        if model.config.network != self.config.network or model.channels != self.channels:
-            raise UsageError(
-                f"{path} has another network than this run: choose size {model.config.size} and preset"
-                f" {model.config.preset}{' and grey pictures' if model.channels == 1 else ''}, or start from nothing."
-            )
-        self.network.load_state_dict(model.weights)
-        self.ema.network.load_state_dict(model.weights)
+        checkpoint.check_start(model, self.config, self.channels, path)
+        checkpoint.load_weights(self.network, model.weights, path)
+        checkpoint.load_weights(self.ema.network, model.weights, path)

@@ -1,0 +1,98 @@
+"""What the command lines share: a parser that answers a mistake in one line, and numbers with a range."""
+
+import argparse
+import difflib
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from ddpm_core.errors import StudioError, UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose mistakes are `UsageError`s, with a "did you mean" for flags that do not exist.
+
+    Flags that were not given are absent from the answer, so that `--resume` knows what a person asked for.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,  # "--epoch" should be asked about, not guessed
+            **settings,
+        )
+
+    def given(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
+        """The flags that were given, by name. Raises `UsageError`; exits after --help."""
+        argv = list(sys.argv[1:] if argv is None else argv)
+        # argparse takes "-inf" and "-1e-4" for flags; joined to theirs they reach the check of its range.
+        for place in range(len(argv) - 1, 0, -1):
+            if re.fullmatch(r"--[a-z-]+", argv[place - 1]) and re.match(r"-\.?(\d|inf|nan)", argv[place], re.I):
+                argv[place - 1 : place + 1] = [f"{argv[place - 1]}={argv[place]}"]
+        values, unknown = self.parse_known_args(argv)
+        if unknown:
+            flag = next((text for text in unknown if text.startswith("-")), unknown[0]).partition("=")[0]
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.7)
+            hint = f"did you mean {near[0]}?" if near else "--help lists what there is."
+            raise UsageError(f"unknown argument {flag!r}: {hint}")
+        return vars(values)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.removeprefix("argument "))
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """For `type=`: a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}.")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """For `type=`: a number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}.")
+        return value
+
+    return parse
+
+
+def one_of(*choices: Any, what: str) -> Callable[[str], Any]:
+    """For `type=`: one of `choices`, given as its text."""
+
+    def parse(text: str) -> Any:
+        for choice in choices:
+            if text == str(choice):
+                return choice
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {what}: choose {', '.join(map(str, choices))}.")
+
+    return parse
+
+
+def exit_code(program: Callable[[], int]) -> int:
+    """Runs `program`; a `StudioError` becomes one line on stderr and its exit code, Ctrl-C a quiet 130."""
+    try:
+        return program()
+    except StudioError as error:
+        print("error:", " ".join(str(error).split("\n")), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was saved.", file=sys.stderr)
+        return 130
