@@ -66,10 +66,9 @@ def read(source: Source, size: int, folder: Path, *, verify: bool = True) -> Pic
 
 
 def _fill(source: Source, size: int, folder: Path, progress: Progress | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     path = _path(source, size, folder)
     # Everybody writes a file of their own and the last rename wins, so two programs that fill one cache do no harm.
-    with _temporary(path) as temporary, open(temporary, "xb") as file:
+    with made(folder), _temporary(path) as temporary, open(temporary, "xb") as file:
         shape = (source.info.channels, size, size)
         _write_header(file, (source.info.pictures, *shape))
         checksum = 0
@@ -147,6 +146,20 @@ def _checksum(labels: np.ndarray, images_checksum: int) -> int:
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Makes a folder; what was made is removed again when the block fails and left it empty."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in new:
+                path.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -126,10 +126,11 @@ def _square(image: Image.Image, size: int) -> Image.Image:
     """The middle square of an RGB picture at `size` pixels."""
     width, height = image.size
     side = min(width, height)
-    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    left, top = (width - side) // 2, (height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
     # Lanczos keeps edges crisp when many pixels become one; enlarging with it would draw rings beside them.
     method = Image.Resampling.LANCZOS if side > size else Image.Resampling.BICUBIC
-    return image.resize((size, size), method, box=box, reducing_gap=3.0)
+    return square.resize((size, size), method, reducing_gap=3.0)
 
 
 def _find(folder: Path) -> list[str]:

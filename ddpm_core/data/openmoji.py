@@ -74,7 +74,7 @@ def group_slug(group: str) -> str:
 
 def _find_group(name: str) -> str:
     for group in GROUPS:
-        if group_slug(name.replace(" and ", " ")) == group_slug(group):
+        if group_slug(name.lower().replace(" and ", " ")) == group_slug(group):
             return group
     raise UsageError(f"openmoji has no group {name.strip()!r}: choose one of {', '.join(map(group_slug, GROUPS))}.")
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddpm_core.data.cache import made
 from ddpm_core.data.source import DatasetInfo
 from ddpm_core.errors import DataError
 
@@ -152,8 +153,7 @@ def _download(name: str, data_dir: Path, missing: Callable[[str], DataError]) ->
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # torchvision itself would wait for ever for a network that swallows everything
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download_") as folder:
+        with made(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=".download_") as folder:
             archive = data_dir / getattr(datasets, name).__dict__.get("filename", "no archive")
             if archive.is_file():
                 os.link(archive, Path(folder) / archive.name)  # put there by hand: torchvision verifies and unpacks it
