@@ -84,8 +84,8 @@ class _Pen:
 
     def __init__(self, size: int):
         self.size = size
-        # Twice the size and then reduced keeps thin lines even; from 96 px on the font's own smoothing is as good.
-        self.side = size * 2 if size <= 64 else size
+        # Twice the size and then reduced keeps thin lines even; from 64 px on the font's own smoothing is as good.
+        self.side = size * 2 if size < 64 else size
         # An em of this font is 1024 units; a drawing's square is 1320 units wide and reaches 1045 above the base line.
         self.em = round(self.side * _ZOOM * 1024 / 1320)
         self.pad = self.em // 8
