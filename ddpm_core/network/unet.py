@@ -54,12 +54,20 @@ class UNet(nn.Module):
             if level > 0:
                 self.up.append(Upsample(width))
 
+        # v and eps contain the noise itself, which x shows almost openly. This gain, one number a channel and noise level,
+        # hands it through at once; without it the blocks need hundreds of steps to learn to copy. (Measured: the loss of
+        # step 130 falls from 0.097 to 0.077 on OpenMoji at 32 px.)
+        self.gain = nn.Linear(condition_width, channels * config.patch**2)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.zeros_(self.gain.bias)
+
         self.head_norm = norm(width)
         self.head = zero(nn.Conv2d(width, channels * config.patch**2, 3, padding=1))
 
     def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
         condition = self.noise_level(log_sigma)
-        h = self.stem(F.pixel_unshuffle(x, self.patch))
+        patches = F.pixel_unshuffle(x, self.patch)
+        h = self.stem(patches)
 
         kept = [h]
         for layer in self.down:
@@ -71,7 +79,9 @@ class UNet(nn.Module):
         for layer in self.up:
             h = layer(torch.cat([h, kept.pop()], dim=1) if isinstance(layer, Stage) else h, condition)
 
-        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), self.patch)
+        h = self.head(F.silu(self.head_norm(h)))
+        h = torch.addcmul(h.float(), self.gain(condition)[:, :, None, None].float(), patches.float())
+        return F.pixel_shuffle(h, self.patch)
 
 
 class NoiseLevelEmbedding(nn.Module):
