@@ -22,7 +22,9 @@ def choose(name: str = "auto") -> torch.device:
         number = int(name.partition(":")[2] or 0)
         if number >= cards:
             found = f"this machine has {cards}, numbered from cuda:0" if cards else "torch finds no NVIDIA card"
-            raise UsageError(f"device {name} is not here: {found}. Use --device {'cuda:0' if cards else 'cpu'} or auto.")
+            raise UsageError(
+                f"device {name} is not here: {found}. Use --device {'cuda:0' if cards else 'cpu'} or auto."
+            )
     return torch.device(name)
 
 

@@ -1,0 +1,278 @@
+"""train_high_res.py and train.py as a person uses them: right ones, wrong ones, and a stop in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import train_high_res
+from ddpm_core.checkpoint import load_model
+from ddpm_core.config import default_name, preset
+from ddpm_core.errors import UsageError
+from ddpm_core.runs import Run
+
+HOUSE = Path(train_high_res.__file__).parent
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty current folder, with 40 little pictures in another one beside it."""
+    pictures, work = tmp_path / "dots", tmp_path / "work"
+    pictures.mkdir()
+    work.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(pictures / f"{number:02}.png")
+    monkeypatch.chdir(work)
+    return work
+
+
+@pytest.fixture
+def one_thread():
+    """Sums come out the same only on the same number of threads; one is also the quickest for a network this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def everything(folder: Path) -> dict:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def refused(capsys, *argv: str, code: int = 2, **defaults) -> str:
+    """The one line with which a command line is refused; nothing is written, nothing else printed."""
+    before = everything(Path.cwd().parent)
+    assert train_high_res.main(argv, **defaults) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1, err
+    assert everything(Path.cwd().parent) == before
+    return err
+
+
+# ---- wrong input
+
+
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-inf", "abc", "", "0", "-1", "-1e-4", "1e400", "0,001", "99999999999999999999"]
+)
+@pytest.mark.parametrize("flag", ["--epochs", "--max-steps", "--batch-size", "--lr"])
+def test_a_number_out_of_range(here, capsys, flag, value):
+    for argv in ([flag, value], [f"{flag}={value}"]):
+        message = refused(capsys, *argv)
+        assert flag in message and repr(value) in message and " from 1" in message and " to " in message
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "1.5", "x", str(2**63)])
+def test_a_seed_out_of_range(here, capsys, value):
+    assert "from 0 to 9223372036854775807" in refused(capsys, "--seed", value)
+
+
+def test_the_ranges_of_the_flags_are_those_of_the_settings():
+    def taken(check, value) -> bool:
+        try:
+            check(value)
+        except Exception:
+            return False
+        return True
+
+    flags = train_high_res.parser("openmoji", 64)
+    for action in flags._actions:
+        if action.dest in ("epochs", "max_steps", "batch_size", "lr", "seed"):
+            for value in (
+                "0",
+                "1",
+                "4096",
+                "4097",
+                "1e-7",
+                "9e-8",
+                "1.1",
+                "1000000",
+                "1000001",
+                "1000000001",
+                str(2**63),
+            ):
+                number = float(value) if action.dest == "lr" else int(value) if value.isdigit() else None
+                by_flag = taken(action.type, value)
+                by_setting = taken(lambda v, key=action.dest: preset(**{key: v}), number) and number is not None
+                assert by_flag == by_setting, (action.dest, value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--size", "30"], "'30' is not a size: choose 32, 64, 96, 128, 256"),
+        (["--epoch", "3"], "did you mean --epochs"),
+        (["--bach-size=3"], "did you mean --batch-size"),
+        (["--frobnicate"], "--help"),
+        (["cifar10"], "'cifar10'"),
+        (["--epochs"], "--epochs: expected one argument"),
+        (["--preset", "huge"], "choose auto, cpu, standard"),
+        (["--name", ""], "cannot name a run"),
+        (["--name", "../x"], "cannot name a run"),
+        (["--name", "a\nb"], "cannot name a run"),
+        (["--device", "gpu"], "choose auto, cpu, cuda"),
+        (["--device", "cuda:99"], "--device"),
+        (["--dataset", ""], "dataset is empty"),
+        (["--dataset", "cifar11"], "cifar10"),
+        (["--output-dir", "/dev/null"], "choose a folder"),
+    ],
+    ids=lambda value: " ".join(value).replace("\n", " ") if isinstance(value, list) else "",
+)
+def test_other_wrong_arguments(here, capsys, argv, says):
+    assert says in refused(capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--dataset", "./missing"], "no folder"),
+        (["--dataset", "../work"], "no images"),
+        (["--from-model", "missing.pt"], "there is no file missing.pt"),
+        (["--from-model", "../dots/00.png"], "not a checkpoint"),
+        (["--resume"], "no run openmoji_64x64"),
+        (["--resume", "--dataset=cifar10", "--size=32"], "no run cifar10_32x32"),
+        (["--resume", "--name", "fox"], "no run fox"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_missing_or_damaged_files(here, capsys, argv, says):
+    assert says in refused(capsys, *argv, code=4)
+
+
+def test_a_mistake_does_not_wait_for_torch(here):
+    code = """
+import sys, train_high_res
+wrong = [["--epochs", "nan"], ["--size", "30"], ["--dataset", "./missing"], ["--dataset", "cifar11"], ["--name", "a/b"],
+         ["--resume"], ["--resume", "--name", "fox"], ["--output-dir", "/dev/null"]]
+codes = [train_high_res.main(argv) for argv in wrong]
+assert codes == [2, 2, 4, 2, 2, 4, 4, 2], codes
+assert "torch" not in sys.modules
+train_high_res.main(["--help"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(HOUSE)}
+    )
+    assert done.returncode == 0, done.stderr
+    for line in ("--dataset=cifar10 --size=64", "--dataset=cifar10 --size=128", "--dataset=cifar10 --size=256"):
+        assert f"python train_high_res.py {line}" in done.stdout
+    assert "inference_high_res.py --model=" in done.stdout
+
+
+def test_train_is_the_same_program_at_cifar10_and_32(here):
+    command = [sys.executable, str(HOUSE / "train.py"), "--resume"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 4 and "there is no run cifar10_32x32" in done.stderr and not list(here.iterdir())
+
+
+# ---- training, stopping, resuming
+
+
+def arguments(name: str, *more: str) -> list[str]:
+    flags = ["--dataset=../dots", "--size=32", "--preset=cpu", "--batch-size=4", "--max-steps=12", "--device=cpu"]
+    return [*flags, "--name", name, *more]
+
+
+def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(here, one_thread, capsys):
+    # Not interrupted.
+    assert train_high_res.main(arguments("whole")) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Training whole: ") and "12 steps" in out.splitlines()[0] and "million" in out.splitlines()[0]
+    assert "--model=checkpoints/whole/ddpm_best.pt" in out and "finished: 12 steps" in out
+    assert "12 of 12 steps" in err and "loss" in err and "images/s" in err
+    whole = Run(here, "whole")
+    assert whole.status().state == "finished"
+
+    # Interrupted by a real SIGTERM after its first step.
+    halves = Run(here, "halves")
+    command = [sys.executable, str(HOUSE / "train_high_res.py"), *arguments("halves")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while process.poll() is None and not halves.metrics()[0]:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "saving..." in err and "saved; continue with: python train_high_res.py --resume --name halves" in out
+    status = halves.status()
+    assert status.state == "stopped" and 1 <= status.step < 12
+
+    stopped = load_model(halves.final_path)
+    assert stopped.step == status.step
+
+    # What may not change is refused before anything is touched.
+    refused(capsys, "--resume", "--name", "halves", "--batch-size", "8")
+    refused(capsys, "--resume", "--name", "halves", "--max-steps", str(status.step))
+    refused(capsys, "--name", "halves")
+
+    # Continued: the same weights, to the last bit.
+    assert train_high_res.main(["--resume", "--name", "halves"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith(f"Resuming halves at step {status.step}: ")
+    one, two = load_model(whole.final_path), load_model(halves.final_path)
+    assert (one.step, one.images) == (two.step, two.images) == (12, 48)
+    assert one.weights.keys() == two.weights.keys() and len(one.weights) > 10
+    assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
+    assert not all(torch.equal(one.weights[name], stopped.weights[name]) for name in one.weights)
+    assert [row["step"] for row in halves.metrics()[0]] == sorted({row["step"] for row in halves.metrics()[0]})
+    assert (
+        one.loss is not None
+        and torch.isfinite(
+            one.weights["stem.weight"] if "stem.weight" in one.weights else next(iter(one.weights.values()))
+        ).all()
+    )
+
+    # A finished run says how to go on, and does.
+    assert "--max-steps 24" in refused(capsys, "--resume", "--name", "halves")
+    assert "--max-steps 24" in refused(capsys, "--resume", "--name", "halves", "--epochs", "1000")
+    assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "13"]) == 0
+    assert load_model(halves.final_path).step == 13 and halves.config().max_steps == 13
+    capsys.readouterr()
+
+    # A new run from a trained model starts from its weights; one of another size is refused.
+    best = str(whole.best_path)
+    assert "another network" in refused(capsys, *arguments("third"), "--from-model", best, "--preset", "standard")
+    argv = arguments("third", "--from-model", best, "--max-steps", "1", "--lr", "1e-7")
+    assert train_high_res.main(argv) == 0
+    start, third = load_model(whole.best_path), load_model(Run(here, "third").final_path)
+    assert all(torch.allclose(start.weights[name], third.weights[name], atol=1e-5) for name in start.weights)
+
+
+def test_a_run_without_a_name_is_named_after_its_pictures(here, one_thread, capsys):
+    argv = ["--dataset=../dots", "--size=32", "--preset=cpu", "--batch-size=4", "--max-steps=1"]
+    for name in ("dots_32x32", "dots_32x32-2"):
+        assert train_high_res.main([*argv, "--output-dir", "my runs", "--data-dir", "sets"]) == 0
+        assert f"{name}: " in capsys.readouterr().out
+        assert json.loads((here / "my runs/training_progress" / name / "config.json").read_text())["name"] == name
+    assert sorted(path.name for path in here.iterdir()) == ["my runs", "sets"]
+    assert default_name("../dots", 32) == "dots_32x32"
+
+
+def test_the_second_signal_ends_at_once(monkeypatch):
+    from ddpm_core.training.control import Control
+
+    codes, said = [], []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(os, "write", lambda handle, text: said.append(text))
+    control = Control()
+    stop = train_high_res.stopper(control)
+    stop(signal.SIGINT, None)
+    assert control.stopping and codes == [] and len(said) == 1
+    stop(signal.SIGINT, None)
+    assert codes == [130]
+
+
+def test_settings_and_flags_agree():
+    flags = {action.dest for action in train_high_res.parser("openmoji", 64)._actions}
+    assert set(train_high_res.SETTINGS) <= flags
+    with pytest.raises(UsageError):
+        preset(size=30)
