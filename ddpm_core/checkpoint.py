@@ -104,7 +104,7 @@ def load_model(path: Path | str) -> Model:
         step=content["step"],
         images=content["images"],
         epoch=content["epoch"],
-        loss=content["loss"],
+        loss=content.get("loss"),
         weights=weights,
     )
 

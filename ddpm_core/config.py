@@ -63,8 +63,12 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         # JSON has no tuples; lists from a file become tuples here.
-        object.__setattr__(self, "multipliers", tuple(self.multipliers))
-        object.__setattr__(self, "attention", tuple(self.attention))
+        for several in ("multipliers", "attention"):
+            if not isinstance(getattr(self, several), list | tuple):
+                raise UsageError(
+                    f"network.{several} is {getattr(self, several)!r}: it must be a list of whole numbers."
+                )
+            object.__setattr__(self, several, tuple(getattr(self, several)))
         _check_whole("network.width", self.width, 8, 2048)
         if self.width % 8:
             raise UsageError(
@@ -152,7 +156,7 @@ class RunConfig:
     from_model: str | None = None  # a checkpoint whose weights this run starts from
 
     def __post_init__(self) -> None:
-        if isinstance(self.network, dict):
+        if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", _from_dict(NetworkConfig, self.network, "network."))
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise UsageError("dataset is empty: name a data set (openmoji) or the path of a folder of images.")
@@ -175,6 +179,7 @@ class RunConfig:
         _check_number("weight_decay", self.weight_decay, 0.0, 10.0)
         _check_number("grad_clip", self.grad_clip, 1e-3, 1e6)
         _check_number("ema_length", self.ema_length, 0.01, 0.25)
+        _check_choice("preset", self.preset, PRESETS)
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("prediction", self.prediction, PREDICTIONS)
         _check_choice("loss_weight", self.loss_weight, LOSS_WEIGHTS)
@@ -186,6 +191,8 @@ class RunConfig:
                 raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise UsageError(f"device is {self.device!r}: choose auto, cpu, cuda, cuda:0 or mps.")
+        if self.from_model is not None and (not isinstance(self.from_model, str) or not self.from_model):
+            raise UsageError(f"from_model is {self.from_model!r}: it must be the path of a model file.")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -199,6 +206,8 @@ class RunConfig:
             raise UsageError(
                 f"the settings are not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})."
             ) from None
+        except (ValueError, RecursionError):  # numbers of thousands of digits, brackets nested without end
+            raise UsageError("the settings are not valid JSON.") from None
         return _from_dict(cls, values, "")
 
 
