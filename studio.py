@@ -30,7 +30,7 @@ def page(session: "Session") -> "gr.Blocks":
         widgets.strip()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(t("tab.training"), id="training") as training_tab:
-                training.build(session)
+                watch = training.build(session)
             with gr.Tab(t("tab.monitoring"), id="monitoring") as monitoring_tab:
                 monitoring.build()
             with gr.Tab(t("tab.generation"), id="generation") as generation_tab:
@@ -39,6 +39,7 @@ def page(session: "Session") -> "gr.Blocks":
         for tab, key in ((training_tab, "training"), (monitoring_tab, "monitoring"), (generation_tab, "generation")):
             tab.select(None, js=f"() => {{ Studio.place.set('tab', '{key}'); }}")
         demo.load(None, outputs=tabs, js="() => Studio.openTab()")
+        watch.click(None, outputs=tabs, js="() => Studio.openTab('monitoring')")
     return demo
 
 
@@ -61,7 +62,7 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
         show_error=False,
         theme=look.theme(),
         head=look.head(),
-        favicon_path=str(look.assets()["icon.svg"]),
+        favicon_path=str(look.assets()["icon"]),
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -88,9 +89,13 @@ def check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except PermissionError:
-            raise UsageError(f"port {port} needs administrator rights: choose one above 1023, for example --port 7860.") from None
+            raise UsageError(
+                f"port {port} needs administrator rights: choose one above 1023, for example --port 7860."
+            ) from None
         except OSError:
-            raise UsageError(f"port {port} is in use, perhaps by another studio: add --port {_free_port(port)}.") from None
+            raise UsageError(
+                f"port {port} is in use, perhaps by another studio: add --port {_free_port(port)}."
+            ) from None
 
 
 def _free_port(after: int) -> int:
@@ -111,8 +116,12 @@ def clear_environment() -> list[str]:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="DDPM Studio: train a diffusion model, watch it learn, make pictures.", allow_abbrev=False)
-    parser.add_argument("--port", type=int, default=7860, help="where the page is served on 127.0.0.1 (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description="DDPM Studio: train a diffusion model, watch it learn, make pictures.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--port", type=int, default=7860, help="where the page is served on 127.0.0.1 (default: %(default)s)"
+    )
     parser.add_argument(
         "--output-dir",
         type=Path,
@@ -121,7 +130,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="where checkpoints/, samples/ and training_progress/ are (default: the current folder)",
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="FOLDER", help="where data sets and decoded pictures are kept (default: data in the output folder)"
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="where data sets and decoded pictures are kept (default: data in the output folder)",
     )
     return parser.parse_args(argv)
 
@@ -147,10 +159,17 @@ def run(options: argparse.Namespace) -> None:
     try:
         demo = open_studio(session, options.port)
     except OSError as error:  # someone took the port in the seconds since it was checked
-        raise UsageError(f"port {options.port} cannot be used ({error}): add --port {_free_port(options.port)}.") from None
-    print(f"DDPM Studio is open at http://{HOST}:{options.port} (Ctrl-C ends it; a run in progress is saved first)", flush=True)
+        raise UsageError(
+            f"port {options.port} cannot be used ({error}): add --port {_free_port(options.port)}."
+        ) from None
+    print(
+        f"DDPM Studio is open at http://{HOST}:{options.port} (Ctrl-C ends it; a run in progress is saved first)",
+        flush=True,
+    )
     # torch takes seconds to import: the page is there first, and whoever clicks Start finds it loaded.
-    threading.Thread(target=lambda: __import__("torch"), name="import torch", daemon=True).start()
+    early = threading.Timer(2.0, lambda: __import__("torch"))
+    early.daemon = True
+    early.start()
 
     while not leave.wait(0.5):  # a plain wait() would keep Windows from hearing Ctrl-C
         pass

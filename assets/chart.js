@@ -21,7 +21,7 @@ Studio.chart = (element, id) => {
   const root = element.querySelector(".chart");
   const plot = h("div", { class: "chart-plot", role: "img", "aria-label": t(`charts.${id}.name`) });
   const empty = h("p", { class: "empty" }, t("charts.empty"));
-  root.append(h("h3", {}, t("charts." + id)), empty, plot);
+  root.append(h("div", { class: "chart-head" }, h("h3", {}, t("charts." + id)), h("span", { class: "hint" }, t("charts.zoom"))), empty, plot);
 
   // Figures name their inks ("accent", "faint"); the values are the page's CSS variables, light or dark.
   const ink = (name) => getComputedStyle(root).getPropertyValue("--studio-" + name).trim();
@@ -75,7 +75,6 @@ Studio.chartSettings = (element) => {
   root.append(
     h("label", { title: t("charts.smoothing.why") }, t("charts.smoothing"), slider, output),
     h("label", { title: t("charts.log.why") }, box, t("charts.log")),
-    h("span", { class: "hint" }, t("charts.zoom")),
   );
 
   const changed = () => {

@@ -9,9 +9,8 @@ Studio.film = (element) => {
   const follow = h("button", { type: "button", class: "quiet", title: t("film.follow.why") }, t("film.follow"));
   const ticks = h("div", { class: "film-ticks" });
   const empty = h("p", { class: "empty" }, t("film.empty"));
-  const stage = h("div", { class: "film-stage" }, picture, h("div", { class: "film-controls" }, label, slider, h("div", { class: "film-row" }, place, follow), ticks, h("p", { class: "hint" }, t("film.why"))));
-  const epochs = h("div", { class: "epochs", hidden: true });
-  root.append(h("h3", {}, t("film.title")), empty, stage, epochs);
+  const stage = h("div", { class: "film-stage" }, picture, slider, h("div", { class: "film-row" }, label, place, follow), ticks, h("p", { class: "hint" }, t("film.why")));
+  root.append(h("h3", {}, t("film.title")), empty, stage);
 
   let run = null;
   let frames = [];
@@ -22,7 +21,7 @@ Studio.film = (element) => {
       frame.step !== null ? t("film.label.step", { step: Studio.number(frame.step) }) : null,
       frame.epoch !== null ? t("film.label.epoch", { epoch: Studio.number(frame.epoch) }) : null,
       frame.seconds !== null ? t("film.label.time", { time: Studio.duration(frame.seconds) }) : null,
-      frame.kind === "now" ? t("film.label.asked") : null,
+      frame.asked ? t("film.label.asked") : null,
     ]
       .filter(Boolean)
       .join(" · ");
@@ -71,15 +70,23 @@ Studio.film = (element) => {
     frames = details ? details.quick : [];
     drawTicks();
     show();
-    const grids = details ? details.epochs_grids : [];
-    epochs.hidden = grids.length === 0;
-    if (epochs.dataset.count !== String(grids.length) + run) {
-      epochs.dataset.count = String(grids.length) + run;
-      epochs.replaceChildren(
-        h("h3", {}, t("epochs.title")),
-        h("p", { class: "hint" }, t("epochs.why")),
-        h("div", { class: "epochs-row" }, ...grids.map((grid) => h("a", { href: grid.url, target: "_blank", rel: "noopener" }, h("img", { class: "pixels", src: grid.url, alt: t("film.alt", { label: t("epochs.label", { epoch: grid.epoch }) }), loading: "lazy" }), t("epochs.label", { epoch: grid.epoch })))),
-      );
-    }
+  });
+};
+
+// The larger grids that are saved with every checkpoint.
+Studio.epochs = (element) => {
+  const { t, h } = Studio;
+  const root = element.querySelector(".epochs");
+  const row = h("div", { class: "epochs-row" });
+  root.append(h("h3", {}, t("epochs.title")), h("p", { class: "hint" }, t("epochs.why")), row);
+  let drawn = "";
+  Studio.run.watch((details) => {
+    const grids = details ? details.grids : [];
+    root.hidden = grids.length === 0;
+    const urls = grids.map((grid) => grid.url).join();
+    if (urls === drawn) return;
+    drawn = urls;
+    const card = (grid, words) => h("a", { href: grid.url, target: "_blank", rel: "noopener" }, h("img", { class: "pixels", src: grid.url, alt: t("film.alt", { label: words }), loading: "lazy" }), words);
+    row.replaceChildren(...grids.map((grid) => card(grid, t("epochs.label", { epoch: grid.epoch }))));
   });
 };

@@ -100,5 +100,8 @@ Studio.place = {
   watch: (key, listener) => Studio.place.listeners.push((changed) => changed === key && listener()),
 };
 
-// Which tab a reload shows (an update for gr.Tabs).
-Studio.openTab = () => ({ __type__: "update", selected: Studio.place.get("tab") || "training" });
+// An update for gr.Tabs: the tab that is asked for, or the one that was open before a reload.
+Studio.openTab = (tab) => {
+  if (tab) Studio.place.set("tab", tab);
+  return { __type__: "update", selected: Studio.place.get("tab") || "training" };
+};

@@ -16,22 +16,35 @@ LIMIT = 1500  # points a trace: what a chart can show, and few enough that a pol
 def loss_figure(steps: Sequence[int], losses: Series, smooth: float = 0.9, log: bool = False) -> dict[str, Any]:
     """The training loss: every step faintly (peaks kept), and the smoothed line. `smooth` is 0 (off) to below 1."""
     mean_steps, means = bucket_means(steps, losses, LIMIT)
-    traces = [_trace(*min_max(steps, losses, LIMIT), name=t("charts.trace.raw"), ink="faint", width=1, hover=smooth == 0)]
+    traces = [
+        _trace(*min_max(steps, losses, LIMIT), name=t("charts.trace.raw"), ink="faint", width=1, hover=smooth == 0)
+    ]
     if smooth > 0:
-        traces.append(_trace(mean_steps, smoothed(means, smooth), name=t("charts.trace.smooth"), ink="accent", width=2.5))
+        traces.append(
+            _trace(mean_steps, smoothed(means, smooth), name=t("charts.trace.smooth"), ink="accent", width=2.5)
+        )
     # The y range of a linear axis means nothing on a log axis: switching forgets a vertical zoom, and only that.
     scale = {"type": "log" if log else "linear", "uirevision": "log" if log else "linear"}
-    return {"data": traces, "layout": _layout(yaxis={**scale, "title": {"text": t("charts.loss")}})}
+    return {"data": traces, "layout": _layout(yaxis=scale)}
 
 
 def speed_figure(steps: Sequence[int], rates: Series, speeds: Series) -> dict[str, Any]:
     """Learning rate (left axis) and images a second (right axis)."""
     traces = [
-        _trace(*bucket_means(steps, speeds, LIMIT), name=t("charts.trace.speed"), ink="faint-strong", width=1.5, yaxis="y2"),
+        _trace(
+            *bucket_means(steps, speeds, LIMIT), name=t("charts.trace.speed"), ink="faint-strong", width=1.5, yaxis="y2"
+        ),
         _trace(*bucket_means(steps, rates, LIMIT), name=t("charts.trace.lr"), ink="accent", width=2.5),
     ]
     left = {"title": {"text": t("charts.trace.lr")}, "rangemode": "tozero", "exponentformat": "power"}
-    right = {"title": {"text": t("charts.trace.speed")}, "rangemode": "tozero", "overlaying": "y", "side": "right", "showgrid": False}
+    right = {
+        "title": {"text": t("charts.trace.speed")},
+        "rangemode": "tozero",
+        "overlaying": "y",
+        "side": "right",
+        "tickmode": "auto",
+        "showgrid": False,
+    }
     return {"data": traces, "layout": _layout(yaxis=left, yaxis2=right)}
 
 
@@ -72,11 +85,11 @@ def min_max(x: Sequence[int], y: Series, limit: int) -> tuple[list[int], list[fl
     xs: list[int] = []
     ys: list[float | None] = []
     for first, last in _buckets(len(x), limit // 2):
-        known = [i for i in range(first, last) if _finite(y[i]) is not None]
+        known = [(value, i) for i in range(first, last) if (value := _finite(y[i])) is not None]
         if known:
-            for i in sorted({min(known, key=y.__getitem__), max(known, key=y.__getitem__)}):
+            for value, i in sorted({min(known), max(known)}, key=lambda point: point[1]):
                 xs.append(x[i])
-                ys.append(y[i])
+                ys.append(value)
         else:
             xs.append(x[first])
             ys.append(None)
@@ -93,7 +106,9 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _trace(x: list[int], y: Series, *, name: str, ink: str, width: float, yaxis: str = "y", hover: bool = True) -> dict[str, Any]:
+def _trace(
+    x: list[int], y: Series, *, name: str, ink: str, width: float, yaxis: str = "y", hover: bool = True
+) -> dict[str, Any]:
     short = [None if value is None else float(f"{value:.6g}") for value in y]  # six digits: half the bytes of a poll
     return {
         "type": "scatter",
@@ -116,7 +131,7 @@ def _layout(**axes: dict[str, Any]) -> dict[str, Any]:
         "dragmode": "zoom",
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "margin": {"l": 64, "r": 64 if "yaxis2" in axes else 16, "t": 36, "b": 44},
+        "margin": {"l": 52, "r": 60 if "yaxis2" in axes else 12, "t": 30, "b": 40},
         "xaxis": {"title": {"text": t("charts.axis.step")}, "hoverformat": ",d", "tickformat": ",d"},
         **{name: {"automargin": True, **axis} for name, axis in axes.items()},
     }

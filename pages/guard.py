@@ -54,7 +54,9 @@ class LocalOnly:
         if sentence is None:
             await self.app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": sentence})  # before accept: the client sees 403
+            await send(
+                {"type": "websocket.close", "code": 1008, "reason": sentence}
+            )  # before accept: the client sees 403
         else:
             headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
             await send({"type": "http.response.start", "status": 403, "headers": headers})

@@ -4,6 +4,7 @@ They are not Gradio events: those queue up, end with the browser tab, and cannot
 """
 
 import bisect
+import contextlib
 import hashlib
 import math
 import re
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ddpm_core.errors import StudioError
+from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status, all_runs
 from pages import charts, look, reading
 from pages.texts import t
@@ -40,22 +41,16 @@ class Series:
 
     cursor: int = 0
     columns: dict[str, list[Any]] = field(
-        default_factory=lambda: {k: [] for k in ("step", "epoch", "images", "loss", "lr", "images_per_second", "seconds")}
+        default_factory=lambda: {
+            k: [] for k in ("step", "epoch", "images", "loss", "lr", "images_per_second", "seconds")
+        }
     )
 
     def extend(self, run: Run) -> None:
         """Take in what is new. A resumed run begins again at its last save: then the steps after it are taken back."""
-        try:
-            size = run.metrics_path.stat().st_size
-        except OSError:
-            size = 0
-        if size < self.cursor:
-            self.cursor = 0
         lines, self.cursor = run.metrics(self.cursor)
         steps = self.columns["step"]
         for line in lines:
-            if not isinstance(line.get("step"), int):
-                continue
             if steps and line["step"] <= steps[-1]:
                 keep = bisect.bisect_left(steps, line["step"])
                 for column in self.columns.values():
@@ -95,7 +90,12 @@ class Live:
             "/studio/picture/{folder}/{name}/{file}": self.picture,
             "/studio/assets/{file}": self.asset,
         }
-        done = {"pause": self.session.pause, "unpause": self.session.unpause, "stop": self.session.stop, "sample": self.session.sample_now}
+        done = {
+            "pause": self.session.pause,
+            "unpause": self.session.unpause,
+            "stop": self.session.stop,
+            "sample": self.session.sample_now,
+        }
         return [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()] + [
             Route(f"/studio/{action}", _told(self._act(action, act)), methods=["POST"]) for action, act in done.items()
         ]
@@ -108,34 +108,36 @@ class Live:
         if name is None or status is None:
             return _json({"name": None})
         live = status.state in LIVE
-        return _json({"name": name, "mine": mine, "live": live, "can": ACTIONS.get(status.state, ()) if mine else (), **_numbers(status)})
+        return _json(
+            {
+                "name": name,
+                "mine": mine,
+                "live": live,
+                "can": ACTIONS.get(status.state, ()) if mine else (),
+                **_numbers(status),
+            }
+        )
 
     def current(self) -> tuple[str | None, Status | None, bool]:
         """(name, status, whether this studio trains it): our own run, else a live one of a command line, else the newest."""
         run, status = self.session.current()
         if run is not None and status is not None and status.state in LIVE:
             return run.name, status, True
-        known = [(other.name, seen) for other in all_runs(self.root) if (seen := other.status()) is not None]
+        known = [(other.name, seen) for other, seen in self._known() if seen is not None]
         live = [pair for pair in known if pair[1].state in LIVE]
-        if live:
-            return (*live[0], False)
-        # A run of ours that failed before it had a folder is known to the session only.
-        if run is not None and status is not None and all(status.updated >= seen.updated for _, seen in known):
-            return run.name, status, False
-        return (*known[0], False) if known else (None, None, False)
+        return (*(live or known)[0], False) if known else (None, None, False)
 
     def runs(self, request: Request) -> Response:
         """The list on the Monitoring tab, newest activity first."""
         found = []
-        for run in all_runs(self.root):
-            status = run.status()
+        for run, status in self._known():
             pictures = run.quick_pictures()
             found.append(
                 {
                     "name": run.name,
                     "state": status.state if status else "unknown",
                     "step": status.step if status else 0,
-                    "epoch": _finite(status.epoch) if status else 0,
+                    "epoch": status.epoch if status else 0,
                     "when": status.updated if status else None,
                     "thumbnail": self._url(run, pictures[-1][0]) if pictures else None,
                 }
@@ -145,22 +147,19 @@ class Live:
     def run(self, request: Request) -> Response:
         """Everything told about one run but its charts."""
         run = self._find(request)
-        status = run.status()
+        own, own_status = self.session.current()
+        status = run.status() or (own_status if own is not None and own.name == run.name else None)
         series = self._read(run)
-        numbers = _numbers(status) if status else {"state": "unknown", "step": 0, "images": 0, "message": ""}
+        numbers: dict[str, Any] = (
+            _numbers(status) if status else {"state": "unknown", "step": 0, "images": 0, "message": ""}
+        )
         seconds = series.last("seconds") or 0.0
-        smooth = charts.smoothed(series.columns["loss"][-300:], 0.98)
-        text = reading.sentence(numbers["state"], numbers["step"], numbers["images"], seconds, numbers["message"], series.columns["loss"])
-        quick, grids = [], []
-        for path, kind, number in run.quick_pictures():
-            kind = "now" if path.name.startswith("quick_now") else kind
-            row = series.at_epoch(number) if kind == "epoch" else series.at_step(number)
-            picture = {"url": self._url(run, path), "kind": kind, "when": path.stat().st_mtime}
-            picture |= {key: series.columns[key][row] if row >= 0 else None for key in ("step", "epoch", "seconds")}
-            picture["epoch" if kind == "epoch" else "step"] = number
-            (grids if path.parent == run.samples else quick).append(picture)
-        if not grids:
-            grids = self._epoch_grids(run)
+        losses = series.columns["loss"]
+        # The loss of one line is noisy; what is told is the average of about the last 50 lines.
+        average = charts.smoothed(losses[-300:], 0.98)
+        text = reading.sentence(
+            numbers["state"], numbers["step"], numbers["images"], seconds, numbers["message"], losses
+        )
         return _json(
             {
                 **numbers,
@@ -168,9 +167,9 @@ class Live:
                 "live": numbers["state"] in LIVE,
                 "sentence": text,
                 "seconds": seconds,
-                "loss": _finite(smooth[-1]) if smooth else None,
-                "quick": quick,
-                "epochs_grids": grids,
+                "loss": average[-1] if average else None,
+                "quick": [self._frame(run, series, *picture) for picture in run.quick_pictures()],
+                "grids": self._grids(run),
             }
         )
 
@@ -204,14 +203,18 @@ class Live:
         if not path.is_file() or path.resolve() != self.root / folder / run.name / file:
             return _missing()
         # The address carries the file's time of change (`_url`), so the browser may keep the picture for good.
-        return FileResponse(path, media_type="image/png", headers={"cache-control": "private, max-age=31536000, immutable"})
+        return FileResponse(
+            path, media_type="image/png", headers={"cache-control": "private, max-age=31536000, immutable"}
+        )
 
     def asset(self, request: Request) -> Response:
-        """The page's own style and scripts, by an exact list of names."""
+        """plotly's script and our icon, by an exact list of names."""
         path = look.assets().get(request.path_params["file"])
         if path is None:
             return _missing()
-        return FileResponse(path, media_type=look.TYPES[path.suffix], headers={"cache-control": "private, max-age=31536000, immutable"})
+        return FileResponse(
+            path, media_type=look.TYPES[path.suffix], headers={"cache-control": "private, max-age=31536000, immutable"}
+        )
 
     # ---- helpers
 
@@ -227,12 +230,28 @@ class Live:
 
         return acts
 
+    def _known(self) -> list[tuple[Run, Status | None]]:
+        """All runs, the last active first; also our own one that has no folder yet, or failed before it had one."""
+        known = [(run, run.status()) for run in all_runs(self.root)]
+        own, status = self.session.current()
+        if own is not None and all(run.name != own.name for run, _ in known):
+            known.append((own, status))
+            known.sort(key=lambda pair: -(pair[1].updated if pair[1] else pair[0].last_active()))
+        return known
+
     def _find(self, request: Request) -> Run:
         name = request.path_params["name"]
-        for run in all_runs(self.root):  # only names that are there: nothing from the address becomes a path
-            if run.name == name:
-                return run
-        raise _NoRun(t("error.run", name=repr(name[:80])))
+        own, _ = self.session.current()
+        if own is not None and own.name == name:
+            return own
+        try:
+            run = Run(self.root, name)  # refuses every name that could lead out of the folder
+        except UsageError:
+            raise _NoRun(t("error.run", name=repr(name[:80]))) from None
+        # A link in place of the folder could lead anywhere: such a run is not shown.
+        if not run.exists() or run.progress.resolve() != self.root / "training_progress" / name:
+            raise _NoRun(t("error.run", name=repr(name[:80])))
+        return run
 
     def _read(self, run: Run) -> Series:
         with self._lock:
@@ -243,13 +262,26 @@ class Live:
             series.extend(run)
             return Series(series.cursor, {key: list(column) for key, column in series.columns.items()})
 
-    def _epoch_grids(self, run: Run) -> list[dict[str, Any]]:
-        found = [(int(match[1]), path) for path in run.samples.glob("epoch_*_samples.png") if (match := re.fullmatch(r"epoch_(\d+)_samples", path.stem))]
+    def _frame(self, run: Run, series: Series, path: Path, kind: str, number: int) -> dict[str, Any]:
+        """One picture of the film strip: where it is and when in the training it was drawn."""
+        row = series.at_epoch(number) if kind == "epoch" else series.at_step(number)
+        place = {key: series.columns[key][row] if row >= 0 else None for key in ("step", "epoch", "seconds")}
+        return {"url": self._url(run, path), "asked": path.name.startswith("quick_now"), **place, kind: number}
+
+    def _grids(self, run: Run) -> list[dict[str, Any]]:
+        """The large grids that are saved with the checkpoints."""
+        found = [
+            (int(match[1]), path)
+            for path in run.samples.glob("*.png")
+            if (match := re.fullmatch(r"epoch_(\d+)_samples", path.stem))
+        ]
         return [{"url": self._url(run, path), "epoch": epoch} for epoch, path in sorted(found)]
 
     def _url(self, run: Run, path: Path) -> str:
         folder = "samples" if path.parent == run.samples else "training_progress"
-        return f"/studio/picture/{folder}/{quote(run.name)}/{quote(path.name)}?v={path.stat().st_mtime_ns:x}"
+        with contextlib.suppress(OSError):  # a picture may go while we look
+            return f"/studio/picture/{folder}/{quote(run.name)}/{quote(path.name)}?v={path.stat().st_mtime_ns:x}"
+        return f"/studio/picture/{folder}/{quote(run.name)}/{quote(path.name)}"
 
 
 class _NoRun(StudioError):
@@ -271,7 +303,20 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
 
 
 def _numbers(status: Status) -> dict[str, Any]:
-    keys = ("state", "step", "total_steps", "epoch", "epochs", "images", "images_per_second", "seconds_left", "loss", "device", "message", "updated")
+    keys = (
+        "state",
+        "step",
+        "total_steps",
+        "epoch",
+        "epochs",
+        "images",
+        "images_per_second",
+        "seconds_left",
+        "loss",
+        "device",
+        "message",
+        "updated",
+    )
     return {key: _finite(getattr(status, key)) for key in keys}
 
 

@@ -1,6 +1,5 @@
 """How the page looks before any widget fills it: the theme, and the head with our own style and scripts."""
 
-import hashlib
 import importlib.util
 import json
 from functools import cache
@@ -10,24 +9,56 @@ import gradio as gr
 
 from pages.texts import ASSETS, words
 
-SCRIPTS = ("studio.js", "strip.js", "runs.js", "run.js", "chart.js", "film.js", "forms.js", "generation.js")
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".bin": "text/javascript"}
+SCRIPTS = ("studio.js", "strip.js", "runs.js", "run.js", "chart.js", "film.js", "forms.js")
+TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
 ACCENT = gr.themes.Color(
-    *("#eef7f8", "#d6ecef", "#aed9df", "#7cc0ca", "#46a2b0", "#1f8595", "#0f6c7b", "#0e5664", "#0f4651", "#0f3a44", "#07252c"),
+    *(
+        "#eef7f8",
+        "#d6ecef",
+        "#aed9df",
+        "#7cc0ca",
+        "#46a2b0",
+        "#1f8595",
+        "#0f6c7b",
+        "#0e5664",
+        "#0f4651",
+        "#0f3a44",
+        "#07252c",
+    ),
     name="studio",
 )
 GREY = gr.themes.Color(
-    *("#f8f9f9", "#f1f3f3", "#e3e7e7", "#cdd3d4", "#98a2a4", "#667174", "#4b5659", "#374144", "#22292b", "#171c1e", "#0f1314"),
+    *(
+        "#f8f9f9",
+        "#f1f3f3",
+        "#e3e7e7",
+        "#cdd3d4",
+        "#98a2a4",
+        "#667174",
+        "#4b5659",
+        "#374144",
+        "#22292b",
+        "#171c1e",
+        "#0f1314",
+    ),
     name="studio-grey",
 )
 
 
 def theme() -> gr.themes.Base:
     """Calm greys and one accent; the typeface comes with Gradio, so nothing is fetched."""
-    font = (gr.themes.LocalFont("IBM Plex Sans", (400, 600)), "system-ui", "sans-serif")
+    font = (gr.themes.LocalFont("IBM Plex Sans", (400, 700)), "system-ui", "sans-serif")
     mono = (gr.themes.LocalFont("IBM Plex Mono", (400,)), "ui-monospace", "monospace")
-    base = gr.themes.Base(primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=GREY, radius_size="lg", spacing_size="lg", font=font, font_mono=mono)
+    base = gr.themes.Base(
+        primary_hue=ACCENT,
+        secondary_hue=ACCENT,
+        neutral_hue=GREY,
+        radius_size="lg",
+        spacing_size="md",
+        font=font,
+        font_mono=mono,
+    )
     return base.set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
@@ -60,28 +91,34 @@ def theme() -> gr.themes.Base:
 @cache
 def assets() -> dict[str, Path]:
     """Name in the address -> file: all that the app serves of its own."""
-    files = {path.name: path for path in ASSETS.iterdir() if path.suffix in TYPES}
     package = importlib.util.find_spec("plotly")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("plotly is missing: pip install -r requirements.txt")
-    # Without an ending: Gradio would otherwise compress 4.8 MB anew for every page that is opened.
-    return files | {"plotly": Path(package.origin).parent / "package_data" / "plotly.min.js"}
+    # Addresses have no ending: Gradio would otherwise compress plotly's 4.8 MB anew for every page that is opened.
+    return {"icon": ASSETS / "icon.svg", "plotly": Path(package.origin).parent / "package_data" / "plotly.min.js"}
 
 
 def head() -> str:
-    """Our style, our scripts and their words. Addresses carry a digest, so that the browser can keep the files for good."""
+    """Our style, our words and our scripts, all inline.
+
+    Gradio adds the head when its own script has started: files named here would load one by one beside the widgets that
+    need them; what is inline is there at once. Only plotly, which is large, is fetched when the first chart opens.
+    """
     texts = json.dumps(words(), ensure_ascii=False).replace("<", "\\u003c")
     plotly = f"/studio/assets/plotly?v={assets()['plotly'].stat().st_size}"
-    tags = [
-        '<meta name="color-scheme" content="light dark">',
-        f'<link rel="icon" type="image/svg+xml" href="{_address("icon.svg")}">',
-        f'<link rel="stylesheet" href="{_address("studio.css")}">',
-        f"<script>window.Studio = {{ texts: {texts}, plotlySource: {json.dumps(plotly)} }};</script>",
-        *(f'<script src="{_address(name)}"></script>' for name in SCRIPTS if name in assets()),
-    ]
-    return "\n".join(tags)
+    start = f"window.Studio = {{ texts: {texts}, plotlySource: {json.dumps(plotly)} }};"
+    scripts = "\n".join([start, *(_source(name) for name in SCRIPTS), "Studio.ready = true;"])
+    return "\n".join(
+        [
+            '<link rel="icon" type="image/svg+xml" href="/studio/assets/icon">',
+            f"<style>{_source('studio.css')}</style>",
+            f"<script>{scripts}</script>",
+        ]
+    )
 
 
-def _address(name: str) -> str:
-    digest = hashlib.sha256(assets()[name].read_bytes()).hexdigest()[:12]
-    return f"/studio/assets/{name}?v={digest}"
+def _source(name: str) -> str:
+    text = (ASSETS / name).read_text(encoding="utf-8")
+    if "</" in text:
+        raise ValueError(f"assets/{name} contains '</', which would end the tag it is put into")
+    return text

@@ -11,10 +11,11 @@ def build() -> None:
             widgets.runs()
         with gr.Column(scale=4, min_width=480, elem_id="monitoring_run"):
             widgets.headline()
-            widgets.film()
-            widgets.chart_settings()
             with gr.Row(equal_height=False):
-                with gr.Column(min_width=380):
+                with gr.Column(min_width=360):
+                    widgets.film()
+                with gr.Column(min_width=360):
+                    widgets.chart_settings()
                     widgets.live_chart("loss")
-                with gr.Column(min_width=380):
                     widgets.live_chart("speed")
+            widgets.epochs()

@@ -21,7 +21,13 @@ def sentence(state: str, step: int, images: int, seconds: float, message: str, l
         return t("sentence." + state, step=number(step))
     if state == "finished" and known:
         end = known[-max(1, len(known) // 10) :]
-        return t("sentence.finished", images=number(images), time=duration(seconds), first=number(known[0]), late=number(fmean(end)))
+        return t(
+            "sentence.finished",
+            images=number(images),
+            time=duration(seconds),
+            first=number(known[0]),
+            late=number(fmean(end)),
+        )
     if not losses:
         return t("sentence.preparing" if state in ("preparing", "running") else "sentence.not-started")
     if len(known) < len(losses) and losses[-1] not in known[-1:]:

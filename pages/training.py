@@ -1,11 +1,298 @@
-"""The Training tab."""
+"""The Training tab: what to learn from, how large, how long; a forecast; Start. Handlers only read the form and ask."""
 
-from typing import Any
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pages.texts import t
+from ddpm_core import config, pictures
+from ddpm_core.config import RunConfig
+from ddpm_core.data import catalogue
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import ALIVE, Run, all_runs
+from pages import widgets
+from pages.texts import number, t
+
+if TYPE_CHECKING:
+    from ddpm_core.session import Session
+
+SCRATCH = "scratch"
+DEFAULT = config.preset()
+PEEK = {32: 40, 64: 40, 96: 24, 128: 15, 256: 8}  # pictures shown at each size
 
 
-def build(session: Any) -> None:
-    gr.Markdown(t("training.soon"))
+def build(session: "Session") -> gr.Button:
+    """Lays the tab out and wires it; returns the button that leads to the Monitoring tab."""
+    with gr.Row(elem_id="training", equal_height=False):
+        with gr.Column(scale=2, min_width=360):
+            with gr.Column(elem_classes="card"):
+                widgets.heading(t("training.pictures"))
+                dataset = gr.Dropdown(
+                    [(title, key) for key, title in catalogue.names()],
+                    value=DEFAULT.dataset,
+                    allow_custom_value=True,
+                    elem_id="dataset",
+                    **_words("dataset"),
+                )
+            with gr.Column(elem_classes="card"):
+                widgets.heading(t("training.size"))
+                size = gr.Radio(
+                    [(str(side), side) for side in config.SIZES], value=DEFAULT.size, elem_id="size", **_words("side")
+                )
+                model = gr.Radio(
+                    [(t("training.preset." + name), name) for name in config.PRESETS],
+                    value=DEFAULT.preset,
+                    elem_id="preset",
+                    **_words("preset"),
+                )
+            with gr.Column(elem_classes="card"):
+                widgets.heading(t("training.plan"))
+                with gr.Row():
+                    epochs = _number("epochs", _epochs(session, DEFAULT.dataset))
+                    batch_size = _number("batch_size", DEFAULT.batch_size)
+                    seed = _number("seed", DEFAULT.seed)
+                start_from = gr.Dropdown(
+                    start_choices(session.root), value=SCRATCH, elem_id="start_from", **_words("start_from")
+                )
+                with gr.Accordion(t("training.rare"), open=False, elem_id="rare"):
+                    with gr.Row():
+                        lr = _number("lr", DEFAULT.lr, step=1e-4)
+                        max_steps = _number("max_steps", None)
+                    name = gr.Textbox("", max_lines=1, elem_id="run_name", **_words("name"))
+                    amp = gr.Checkbox(DEFAULT.amp, elem_id="amp", **_words("amp"))
+            with gr.Column(elem_classes="card"):
+                widgets.heading(t("training.start"))
+                forecast_line = widgets.line("forecast")
+                with gr.Row():
+                    start = gr.Button(t("training.go"), variant="primary", elem_id="start")
+                    watch = gr.Button(t("training.watch"), visible=False, elem_id="watch")
+                message = widgets.line("start_message", role="status")
+        with gr.Column(scale=3, min_width=400, elem_id="training_peek"):
+            peek_view = widgets.peek()
+
+    form = [dataset, size, model, epochs, batch_size, seed, start_from, lr, max_steps, name, amp]
+    for field in form:
+        _as_given(field)
+    quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+
+    # Without triggers: once when the page opens. The form then shows the run that trains, also after a reload.
+    gr.on(None, lambda: present(session), outputs=form, **quiet)
+    gr.on(None, lambda *chosen: peek(session, *chosen), [dataset, size], peek_view, trigger_mode="always_last", **quiet)
+    gr.on(None, lambda *filled: forecast(session, *filled), form, forecast_line, trigger_mode="always_last", **quiet)
+
+    dataset.input(lambda chosen: _epochs(session, chosen), dataset, epochs, **quiet)
+    for choice in (size, model):
+        choice.input(recipe, [size, model], [batch_size, lr], **quiet)
+    start_from.focus(lambda: gr.update(choices=start_choices(session.root)), outputs=start_from, **quiet)
+    start_from.input(lambda chosen: from_choice(session, chosen), start_from, form, **quiet)
+    begun = start.click(lambda *filled: begin(session, *filled), form, [message, watch], trigger_mode="once", **quiet)
+    begun.then(None, js="() => Studio.followNew()")
+    gr.on(None, None, js="() => Studio.why('start', 'training.go.why')")
+    return watch
+
+
+# ---- what the events do; plain functions of values, tested without a browser
+
+
+def read(
+    dataset: Any, size: Any, model: Any, epochs: Any, batch_size: Any, seed: Any, start_from: Any, lr: Any, max_steps: Any,
+    name: Any, amp: Any, *, root: Path,
+) -> tuple[RunConfig, bool]:  # fmt: skip
+    """(settings, whether to resume) from the form's raw values, whatever they are. Raises `StudioError` with the fix."""
+    limit = None if max_steps in (None, "") else _whole("max_steps", max_steps, 10_000)
+    kind, run, file = chosen_start(root, start_from)
+    if kind == "resume" and run is not None:
+        return dataclasses.replace(run.config(), epochs=_whole("epochs", epochs, 100), max_steps=limit), True
+    settings = config.preset(
+        dataset if isinstance(dataset, str) else "",
+        size,
+        model,
+        epochs=_whole("epochs", epochs, 100),
+        batch_size=_whole("batch_size", batch_size, 64),
+        seed=_whole("seed", seed, 0),
+        lr=_filled("lr", lr, 0.001),
+        max_steps=limit,
+        name=str(name or "").strip(),
+        amp=bool(amp),
+        from_model=str(file) if file else None,
+    )
+    return settings, False
+
+
+def begin(session: "Session", *form: Any) -> tuple[str, Any]:
+    """Starts the run; what to say, and whether the way to the Monitoring tab shows."""
+    try:
+        settings, resume = read(*form, root=session.root)
+        run = session.start(settings, resume=resume, explicit_name=bool(str(form[9] or "").strip()))
+    except StudioError as error:
+        return _sentence(error), gr.update(visible=False)
+    status = run.status()
+    if resume and status is not None:
+        return t("training.going-on", run=run.name, step=number(status.step)), gr.update(visible=True)
+    return t("training.begun", run=run.name), gr.update(visible=True)
+
+
+def forecast(session: "Session", *form: Any) -> str:
+    """What this form will cost, in one line; or what is wrong with it."""
+    try:
+        settings, resume = read(*form, root=session.root)
+        info = catalogue.describe(settings.dataset, session.data_dir)
+        if resume:
+            status = Run(session.root, settings.name).status()
+            steps = (settings.epochs or 0) * info.pictures // settings.batch_size
+            step = number(status.step if status else 0)
+            return t("training.forecast.resume", run=settings.name, step=step, total=number(steps))
+        from ddpm_core.training import plan  # here, since it imports torch, and the page comes first
+
+        return plan.forecast(settings, info.pictures, info.channels, turn=session.turns).text
+    except StudioError as error:
+        return _sentence(error)
+
+
+def peek(session: "Session", dataset: Any, size: Any) -> dict[str, Any]:
+    """A few pictures of the data set at the chosen size, for the peek widget."""
+    try:
+        if size not in config.SIZES:
+            size = DEFAULT.size
+        text = dataset if isinstance(dataset, str) else ""
+        info = catalogue.describe(text, session.data_dir)
+        shown = catalogue.peek(text, size, PEEK[size], session.data_dir)
+    except StudioError as error:
+        return {"size": DEFAULT.size, "pictures": [], "error": _sentence(error)}
+    return {
+        "size": size,
+        "pictures": [pictures.to_data_uri(picture) for picture in shown],
+        "line": t("training.peek.line", pictures=number(info.pictures), size=size),
+        "about": info.about,
+    }
+
+
+def present(session: "Session") -> list[Any]:
+    """The form of the run that trains; what it shows by itself when none does."""
+    run, status = session.current()
+    if run is not None and status is not None and status.state in ALIVE and run.exists():
+        try:
+            return _filled_form(session, run.config(), SCRATCH)
+        except StudioError:
+            pass
+    return [gr.skip()] * 6 + [gr.update(choices=start_choices(session.root))] + [gr.skip()] * 4
+
+
+def from_choice(session: "Session", chosen: Any) -> list[Any]:
+    """The form after a choice in "Start from": a run that goes on brings its settings, which then stay as they are."""
+    try:
+        kind, run, _ = chosen_start(session.root, chosen)
+        if run is None:
+            return [gr.update(interactive=True)] * 11
+        settings = run.config()
+    except StudioError:
+        return [gr.update(interactive=True)] * 11
+    if kind == "resume":
+        status = run.status()
+        if status is not None and status.state == "finished":  # it needs more to do
+            settings = dataclasses.replace(settings, epochs=2 * (settings.epochs or 1))
+        return _filled_form(session, settings, chosen, frozen=True)
+    return _filled_form(session, settings, chosen, new_name=True)
+
+
+def recipe(size: Any, model: Any) -> list[Any]:
+    """Batch size and learning rate that go with a size and a model."""
+    try:
+        settings = config.preset(size=size, preset=model)
+    except StudioError:
+        return [gr.skip(), gr.skip()]
+    return [settings.batch_size, settings.lr]
+
+
+def start_choices(root: Path) -> list[tuple[str, str]]:
+    """What a run can start from: (words, value)."""
+    choices = [(t("training.from.nothing"), SCRATCH)]
+    for run in all_runs(root):
+        status = run.status()
+        if run.can_resume() and (status is None or status.state not in ALIVE):
+            step = number(status.step if status else 0)
+            choices.append((t("training.from.resume", run=run.name, step=step), f"resume/{run.name}"))
+    for run in all_runs(root):
+        choices += [
+            (t("training.from.model", run=run.name, file=path.name), f"model/{run.name}/{path.name}")
+            for path in run.models()[:1]
+        ]
+    return choices
+
+
+def chosen_start(root: Path, chosen: Any) -> tuple[str, Run | None, Path | None]:
+    """("scratch" | "resume" | "model", run, model file). Only runs and files that are there: the page cannot name a path."""
+    if chosen in (None, "", SCRATCH):
+        return SCRATCH, None, None
+    kind, _, rest = str(chosen).partition("/")
+    name, _, file = rest.partition("/")
+    for run in all_runs(root):
+        if run.name == name and kind == "resume":
+            return "resume", run, None
+        if run.name == name and kind == "model":
+            for path in run.models():
+                if path.name == file:
+                    return "model", run, path
+    raise UsageError(t("error.start_from"))
+
+
+# ---- small helpers
+
+
+def _filled_form(
+    session: "Session", settings: RunConfig, chosen: Any, *, frozen: bool = False, new_name: bool = False
+) -> list[Any]:
+    """Updates for all fields; `frozen` ones cannot be changed in a run that goes on."""
+    keep: dict[str, Any] = {"interactive": not frozen}
+    return [
+        gr.update(value=settings.dataset, **keep),
+        gr.update(value=settings.size, **keep),
+        gr.update(value=settings.preset, **keep),
+        gr.update(value=settings.epochs or _epochs(session, settings.dataset)),
+        gr.update(value=settings.batch_size, **keep),
+        gr.update(value=settings.seed, **keep),
+        gr.update(value=chosen, choices=start_choices(session.root)),
+        gr.update(value=settings.lr, **keep),
+        gr.update(value=settings.max_steps),
+        gr.update(value="" if new_name or not frozen else settings.name, **keep),
+        gr.update(value=settings.amp, **keep),
+    ]
+
+
+def _epochs(session: "Session", dataset: Any) -> Any:
+    """The epochs that suit a data set; no change when it is not there."""
+    try:
+        return config.default_epochs(catalogue.describe(str(dataset), session.data_dir).pictures)
+    except StudioError:
+        return gr.skip()
+
+
+def _filled(name: str, value: Any, example: float) -> Any:
+    if value is None or value == "":
+        raise UsageError(t("error.empty", name=t("training." + name).lower(), example=example))
+    return value
+
+
+def _whole(name: str, value: Any, example: int) -> Any:
+    """5.0 from a number field is 5; everything else passes on to RunConfig, which says what is wrong with it."""
+    value = _filled(name, value, example)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sentence(error: StudioError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _words(key: str) -> dict[str, Any]:
+    return {"label": t("training." + key), "info": t(f"training.{key}.why")}
+
+
+def _number(key: str, value: float | None, step: float = 1) -> gr.Number:
+    return gr.Number(value, step=step, elem_id=key, min_width=100, **_words(key))
+
+
+def _as_given(field: gr.components.Component) -> None:
+    """Hands over whatever the browser sends: Gradio's own checks end in a toast or a traceback, ours in one clear line."""
+    field.preprocess = lambda payload: payload  # type: ignore[method-assign]

@@ -32,9 +32,34 @@ def live_chart(figure: str) -> gr.HTML:
 
 
 def film() -> gr.HTML:
-    """One slider over all pictures of a run, and the larger grids below it."""
+    """One slider over all pictures of a run."""
     return _widget("film", '<section class="film"></section>', "Studio.film(element)")
 
 
+def epochs() -> gr.HTML:
+    """The larger grids of a run."""
+    return _widget("epochs", '<section class="epochs" hidden></section>', "Studio.epochs(element)")
+
+
+def line(elem_id: str, role: str | None = None) -> gr.HTML:
+    """One line of text that a handler fills; `role` "status" makes screen readers tell it."""
+    frame = f'<p class="line"{f" role={role}" if role else ""}></p>'
+    return _widget(elem_id, frame, "Studio.line(element, props, watch)")
+
+
+def peek() -> gr.HTML:
+    """A few pictures of a data set, their pixels enlarged; its value is the dict that assets/forms.js names."""
+    return _widget("peek", '<section class="peek"></section>', "Studio.peek(element, props, watch)")
+
+
+def heading(text: str) -> gr.HTML:
+    """A step of a form."""
+    return gr.HTML(html_template=f"<h3>{text}</h3>", js_on_load=None, elem_classes="studio", apply_default_css=False)
+
+
 def _widget(elem_id: str, frame: str, script: str) -> gr.HTML:
-    return gr.HTML(html_template=frame, js_on_load=script, elem_id=elem_id, elem_classes="studio", apply_default_css=False)
+    # The page's head, with our scripts in it, and the widgets come in no promised order.
+    wait = f"(function start() {{ window.Studio && Studio.ready ? {script} : setTimeout(start, 10) }})()"
+    return gr.HTML(
+        html_template=frame, js_on_load=wait, elem_id=elem_id, elem_classes="studio", apply_default_css=False
+    )

@@ -70,12 +70,30 @@ REFUSED = {
     "an extension": ("POST", {**HOME, "origin": "chrome-extension://127.0.0.1:7860"}),
     "origin with a path": ("POST", {**HOME, "origin": "http://127.0.0.1:7860/x"}),
     "origin with a user": ("POST", {**HOME, "origin": "http://127.0.0.1:7860@evil.example"}),
-    "foreign picture tag": ("GET", {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}),
-    "foreign script tag": ("GET", {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"}),
-    "another port, without origin": ("GET", {**HOME, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}),
-    "foreign frame": ("GET", {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}),
-    "foreign form": ("POST", {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}),
-    "foreign preflight": ("OPTIONS", {**HOME, "origin": "https://evil.example", "access-control-request-method": "POST"}),
+    "foreign picture tag": (
+        "GET",
+        {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+    ),
+    "foreign script tag": (
+        "GET",
+        {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"},
+    ),
+    "another port, without origin": (
+        "GET",
+        {**HOME, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
+    ),
+    "foreign frame": (
+        "GET",
+        {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+    ),
+    "foreign form": (
+        "POST",
+        {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+    ),
+    "foreign preflight": (
+        "OPTIONS",
+        {**HOME, "origin": "https://evil.example", "access-control-request-method": "POST"},
+    ),
     "foreign delete": ("DELETE", {**HOME, "origin": "https://evil.example"}),
     "foreign head": ("HEAD", {**HOME, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}),
 }
