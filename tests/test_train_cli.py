@@ -36,8 +36,11 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def one_thread():
+def one_thread(monkeypatch):
     """Sums come out the same only on the same number of threads; one is also the quickest for a network this small."""
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: None
+    )  # test_checkpoint.py is about power cuts; here it only costs time
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -237,6 +240,17 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "13"]) == 0
     assert load_model(halves.final_path).step == 13 and halves.config().max_steps == 13
     capsys.readouterr()
+
+    # With its newest state damaged it goes on from the one before, and says so; with both damaged it says that.
+    halves.state_path.write_bytes(halves.state_path.read_bytes()[:-100])
+    assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "14"]) == 0
+    out, err = capsys.readouterr()
+    assert "last.pt is incomplete or damaged" in err and "Going on from last.prev.pt" in err
+    assert load_model(halves.final_path).step == 14
+    for state in halves.checkpoints.glob("last*"):
+        state.write_bytes(b"")
+    assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "20"]) == 4
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {halves.state_path.relative_to(here)} is empty")
 
     # A new run from a trained model starts from its weights; one of another size is refused.
     best = str(whole.best_path)

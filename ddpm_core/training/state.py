@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +85,12 @@ class TrainingState:
         }
         checkpoint.save_state(run.state_path, state)
 
-    def restore(self, run: Run) -> None:
-        """Continues from the resume point. Raises `DataError` if the pictures are other ones than it was trained on."""
-        saved = checkpoint.load_state(run.state_path)
+    def restore(self, run: Run, say: Callable[[str], None]) -> None:
+        """Continues from the resume point; `say` hears when the newest is damaged and the one before serves.
+
+        Raises `DataError` if the pictures are other ones than it was trained on.
+        """
+        saved = checkpoint.load_state(run.state_path, say)
         if saved["data_mark"] != self.data_mark:
             raise DataError(
                 f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"

@@ -70,8 +70,9 @@ def train(
     total_steps = math.ceil(config.epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
     state = TrainingState(config, images, device)
+    notes: list[str] = []
     if resume:
-        state.restore(run)
+        state.restore(run, notes.append)
     elif config.from_model:
         state.start_from(config.from_model)
     if state.step >= total_steps:
@@ -97,7 +98,7 @@ def train(
         run.truncate_metrics(state.step)
         status = dataclasses.replace(
             status, state="running", step=state.step, total_steps=total_steps, epochs=config.epochs,
-            epoch=state.epoch, device=devices.describe(device),
+            epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
         journal.set()
