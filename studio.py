@@ -37,7 +37,7 @@ def page(session: "Session") -> "gr.Blocks":
                 generation.build(session)
         # The open tab lives in the page's address, so that a reload shows the same.
         for tab, key in ((training_tab, "training"), (monitoring_tab, "monitoring"), (generation_tab, "generation")):
-            tab.select(None, js=f"() => {{ Studio.place.set('tab', '{key}'); }}")
+            tab.select(None, js=f"() => {{ Studio.rememberTab('{key}'); }}")
         demo.load(None, outputs=tabs, js="() => Studio.openTab()")
         watch.click(None, outputs=tabs, js="() => Studio.openTab('monitoring')")
     return demo

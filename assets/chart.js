@@ -89,13 +89,13 @@ Studio.chartSettings = (element) => {
   box.addEventListener("change", changed);
 
   const ask = Studio.poll(root, 1500, async () => {
-    const run = Studio.place.get("run");
+    const run = Studio.chosenRun();
     if (!run) return;
     const query = new URLSearchParams({ smooth: charts.smooth, log: charts.log ? 1 : 0, seen: charts.seen });
     const asked = charts.seen;
     const answer = await Studio.get(`/studio/charts/${encodeURIComponent(run)}?${query}`);
     // The person may have changed the run or a setting meanwhile: then this answer is stale.
-    if (!answer || run !== Studio.place.get("run") || asked !== charts.seen) return;
+    if (!answer || run !== Studio.chosenRun() || asked !== charts.seen) return;
     charts.seen = answer.seen;
     charts.figures = answer.figures;
     await Promise.all(Object.values(charts.drawers).map((draw) => draw()));

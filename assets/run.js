@@ -43,11 +43,11 @@ Studio.headline = (element) => {
   Studio.run.watch(draw);
 
   const refresh = Studio.poll(root, 1500, async () => {
-    const chosen = Studio.place.get("run");
-    if (!chosen) return;
+    const chosen = Studio.chosenRun();
+    if (!chosen) return Studio.run.details && Studio.run.tell(null);
     try {
       const details = await Studio.get("/studio/run/" + encodeURIComponent(chosen));
-      if (chosen === Studio.place.get("run")) Studio.run.tell(details);
+      if (chosen === Studio.chosenRun()) Studio.run.tell(details);
     } catch (error) {
       if (error.status !== 404) throw error;
       Studio.run.tell(null);

@@ -1,3 +1,10 @@
+// The names that exist: nothing is asked about a run before it is known to be there.
+Studio.knownRuns = [];
+Studio.chosenRun = () => {
+  const run = Studio.place.get("run");
+  return Studio.knownRuns.includes(run) ? run : null;
+};
+
 // The list of runs: native radio buttons, so that arrow keys, focus and screen readers work by themselves.
 Studio.runs = (element) => {
   const { t, h, put } = Studio;
@@ -6,6 +13,7 @@ Studio.runs = (element) => {
   const empty = h("p", { class: "empty", hidden: true }, t("runs.empty"));
   root.append(h("h2", {}, t("runs.title")), list, empty);
   const rows = new Map();
+  let shown = null;
 
   const row = (run) => {
     const input = h("input", { type: "radio", name: "studio-run", value: run.name, onchange: () => Studio.place.set("run", run.name) });
@@ -28,8 +36,12 @@ Studio.runs = (element) => {
       if (run.thumbnail && parts.picture.getAttribute("src") !== run.thumbnail) parts.picture.src = run.thumbnail;
       if (list.children[index] !== parts.label) list.insertBefore(parts.label, list.children[index] || null);
     });
+    Studio.knownRuns = names;
     // Nobody chose yet, or the choice is gone: show the newest.
-    if (!names.includes(Studio.place.get("run")) && names.length) Studio.place.set("run", names[0]);
+    const told = Studio.chosenRun();
+    if (!told) Studio.place.set("run", names[0] || "");
+    else if (told !== shown) Studio.place.tell("run");
+    shown = Studio.chosenRun();
     const chosen = Studio.place.get("run");
     for (const [name, parts] of rows) parts.input.checked = name === chosen;
   };

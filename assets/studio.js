@@ -92,16 +92,22 @@ Studio.place = {
   get: (key) => new URLSearchParams(location.hash.slice(1)).get(key),
   set: (key, value) => {
     const place = new URLSearchParams(location.hash.slice(1));
-    if (place.get(key) === value) return;
-    place.set(key, value);
+    if ((place.get(key) || "") === value) return;
+    if (value) place.set(key, value);
+    else place.delete(key);
     history.replaceState(null, "", "#" + place);
-    Studio.place.listeners.forEach((listener) => listener(key));
+    Studio.place.tell(key);
   },
+  tell: (key) => Studio.place.listeners.forEach((listener) => listener(key)),
   watch: (key, listener) => Studio.place.listeners.push((changed) => changed === key && listener()),
 };
 
+// The open tab. Gradio tells that the first one is selected before anybody chose: that must not overwrite the address.
+Studio.tabsReady = false;
+Studio.rememberTab = (tab) => Studio.tabsReady && Studio.place.set("tab", tab);
 // An update for gr.Tabs: the tab that is asked for, or the one that was open before a reload.
 Studio.openTab = (tab) => {
+  Studio.tabsReady = true;
   if (tab) Studio.place.set("tab", tab);
   return { __type__: "update", selected: Studio.place.get("tab") || "training" };
 };

@@ -49,19 +49,26 @@ def speed_figure(steps: Sequence[int], rates: Series, speeds: Series) -> dict[st
 
 
 def smoothed(values: Series, weight: float) -> list[float | None]:
-    """Exponential moving average, debiased (Kingma and Ba 2014, section 3): its first value is the first value itself.
+    """Exponential moving average over both sides: value j counts `weight ** |i - j|` in the average at i.
 
-    A missing value stays missing and does not disturb what follows.
+    A one-sided average trails behind: on a falling loss it lies above the points. The weights are divided by their sum
+    ("debiased"), so both ends are true averages too. A missing value stays missing and does not disturb its neighbours.
     """
-    out: list[float | None] = []
-    average, share = 0.0, 0.0
-    for value in values:
-        if value is None or not math.isfinite(value):
-            out.append(None)
-            continue
-        average = weight * average + (1 - weight) * value
-        share = weight * share + (1 - weight)
-        out.append(average / share)
+    known = [(i, value) for i, value in enumerate(values) if value is not None and math.isfinite(value)]
+    past, future = _decaying(known, weight), _decaying(known[::-1], weight)[::-1]
+    out: list[float | None] = [None] * len(values)
+    for (i, value), (sum_before, share_before), (sum_after, share_after) in zip(known, past, future, strict=True):
+        out[i] = (sum_before + sum_after - value) / (share_before + share_after - 1)
+    return out
+
+
+def _decaying(points: Sequence[tuple[int, float]], weight: float) -> list[tuple[float, float]]:
+    """At each point: the sum of the values so far, fading with their distance, and the sum of the weights."""
+    out = []
+    total, share = 0.0, 0.0
+    for _, value in points:
+        total, share = weight * total + value, weight * share + 1
+        out.append((total, share))
     return out
 
 

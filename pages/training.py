@@ -48,7 +48,7 @@ def build(session: "Session") -> gr.Button:
                 )
             with gr.Column(elem_classes="card"):
                 widgets.heading(t("training.plan"))
-                with gr.Row():
+                with gr.Row(elem_id="plan_numbers"):
                     epochs = _number("epochs", _epochs(session, DEFAULT.dataset))
                     batch_size = _number("batch_size", DEFAULT.batch_size)
                     seed = _number("seed", DEFAULT.seed)
@@ -61,14 +61,15 @@ def build(session: "Session") -> gr.Button:
                         max_steps = _number("max_steps", None)
                     name = gr.Textbox("", max_lines=1, elem_id="run_name", **_words("name"))
                     amp = gr.Checkbox(DEFAULT.amp, elem_id="amp", **_words("amp"))
+        with gr.Column(scale=3, min_width=400):
             with gr.Column(elem_classes="card"):
                 widgets.heading(t("training.start"))
-                forecast_line = widgets.line("forecast")
-                with gr.Row():
-                    start = gr.Button(t("training.go"), variant="primary", elem_id="start")
-                    watch = gr.Button(t("training.watch"), visible=False, elem_id="watch")
-                message = widgets.line("start_message", role="status")
-        with gr.Column(scale=3, min_width=400, elem_id="training_peek"):
+                with gr.Row(elem_id="launch", equal_height=False):
+                    forecast_line = widgets.line("forecast", t("training.forecast.wait"))
+                    with gr.Column(scale=0, min_width=180):
+                        start = gr.Button(t("training.go"), variant="primary", elem_id="start")
+                        watch = gr.Button(t("training.watch"), visible=False, elem_id="watch")
+                message = widgets.line("start_message")
             peek_view = widgets.peek()
 
     form = [dataset, size, model, epochs, batch_size, seed, start_from, lr, max_steps, name, amp]

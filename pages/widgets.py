@@ -41,10 +41,9 @@ def epochs() -> gr.HTML:
     return _widget("epochs", '<section class="epochs" hidden></section>', "Studio.epochs(element)")
 
 
-def line(elem_id: str, role: str | None = None) -> gr.HTML:
-    """One line of text that a handler fills; `role` "status" makes screen readers tell it."""
-    frame = f'<p class="line"{f" role={role}" if role else ""}></p>'
-    return _widget(elem_id, frame, "Studio.line(element, props, watch)")
+def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
+    """One line of text that a handler fills; its role makes screen readers tell it."""
+    return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)
 
 
 def peek() -> gr.HTML:
@@ -57,9 +56,9 @@ def heading(text: str) -> gr.HTML:
     return gr.HTML(html_template=f"<h3>{text}</h3>", js_on_load=None, elem_classes="studio", apply_default_css=False)
 
 
-def _widget(elem_id: str, frame: str, script: str) -> gr.HTML:
+def _widget(elem_id: str, frame: str, script: str, value: object = None) -> gr.HTML:
     # The page's head, with our scripts in it, and the widgets come in no promised order.
     wait = f"(function start() {{ window.Studio && Studio.ready ? {script} : setTimeout(start, 10) }})()"
     return gr.HTML(
-        html_template=frame, js_on_load=wait, elem_id=elem_id, elem_classes="studio", apply_default_css=False
+        value, html_template=frame, js_on_load=wait, elem_id=elem_id, elem_classes="studio", apply_default_css=False
     )
