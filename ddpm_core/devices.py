@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import re
 import sys
 
 import torch
@@ -13,6 +14,8 @@ from ddpm_core.errors import UsageError
 
 def choose(name: str = "auto") -> torch.device:
     """The device for "auto", "cpu", "cuda", "cuda:1" or "mps". Raises `UsageError` where this machine has no such device."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"device {name!r} is unknown: choose auto, cpu, cuda, cuda:0 or mps.")
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if cards else "mps" if torch.backends.mps.is_available() else "cpu")

@@ -77,21 +77,31 @@ def save_png(image: Image.Image, path: Path | str, recipe: dict[str, Any] | None
     _write(Path(path), to_png_bytes(image, recipe=recipe))
 
 
-def save_gif(pictures: np.ndarray, path: Path | str, *, scale: int = 1, milliseconds: int = 80) -> None:
+def save_gif(
+    pictures: np.ndarray,
+    path: Path | str,
+    recipe: dict[str, Any] | None = None,
+    *,
+    scale: int = 1,
+    milliseconds: int = 80,
+) -> None:
     """uint8 (N, H, W, C) -> an endless GIF, there and back again. A whole file or nothing. Raises `DataError`."""
     frames = [enlarge(to_image(picture), scale) for picture in [*pictures, *pictures[-2:0:-1]]]
+    comment = json.dumps({RECIPE_KEY: recipe}) if recipe else ""
     file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, comment=comment)
     _write(Path(path), file.getvalue())
 
 
 def read_recipe(path: Path | str) -> dict[str, Any] | None:
-    """The recipe inside one of our PNGs; None for any other file."""
+    """The recipe inside one of our PNGs or GIFs; None for any other file."""
     try:
-        with Image.open(path) as image:
-            text = getattr(image, "text", {}).get(RECIPE_KEY)
-        recipe = json.loads(text) if text else None
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a file that is no picture, and json for no JSON
+        with Image.open(path, formats=("PNG", "GIF")) as image:
+            if image.format == "PNG":
+                recipe = json.loads(getattr(image, "text", {})[RECIPE_KEY])
+            else:
+                recipe = json.loads(image.info["comment"])[RECIPE_KEY]
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # no picture, no text in it, no JSON, another JSON
         return None
     return recipe if isinstance(recipe, dict) else None
 

@@ -109,7 +109,8 @@ def test_bytes_and_data_uri_enlarge_pixels_to_squares():
 def test_gif_goes_there_and_back(tmp_path):
     path = tmp_path / "walk.gif"
     shades = np.stack([np.full((4, 4, 3), shade, np.uint8) for shade in (0, 80, 160, 240)])
-    pictures.save_gif(shades, path, scale=2)
+    pictures.save_gif(shades, path, {"seeds": [0, 1], "model": "模型"}, scale=2)
+    assert pictures.read_recipe(path) == {"seeds": [0, 1], "model": "模型"}
     with Image.open(path) as image:
         assert image.size == (8, 8) and image.info["loop"] == 0
         seen = []
@@ -123,6 +124,7 @@ def test_gif_of_one_picture_is_one_frame(tmp_path):
     pictures.save_gif(some(1), tmp_path / "one.gif")
     with Image.open(tmp_path / "one.gif") as image:
         assert image.n_frames == 1
+    assert pictures.read_recipe(tmp_path / "one.gif") is None
 
 
 def test_comparison_brings_every_model_to_one_height():
