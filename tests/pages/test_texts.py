@@ -1,0 +1,44 @@
+"""Every text that the code asks for exists, and every text that exists is asked for."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pages import texts
+
+HERE = Path(__file__).resolve().parents[2]
+PYTHON = "\n".join(path.read_text() for path in [*HERE.glob("pages/*.py"), HERE / "studio.py"])
+SCRIPTS = "\n".join(path.read_text() for path in HERE.glob("assets/*.js"))
+# Keys that are put together: "state." + run.state
+PREFIXES = set(re.findall(r"""["'`]([a-z]+(?:\.[a-z]+)*\.)(?:["']\s*\+|\{|\$\{)""", PYTHON + SCRIPTS)) - {"training."}
+WHOLE = set(re.findall(r"""["'`]([a-z]+\.[a-z_.-]+)["'`]""", PYTHON + SCRIPTS))
+
+
+def test_every_text_is_used():
+    fields = re.findall(r"""(?:_words|_number)\(["']([a-z_]+)["']""", PYTHON)
+    made = {f"training.{name}{end}" for name in fields for end in ("", ".why")}
+    unused = [key for key in texts.words() if key not in WHOLE | made and not key.startswith(tuple(PREFIXES))]
+    assert not unused
+
+
+def test_every_key_in_a_call_exists():
+    asked = set(re.findall(r"""\bt\(\s*["']([^"'{}]+?)["']\s*[,)]""", PYTHON + SCRIPTS))
+    assert len(asked) > 40  # the pattern still finds the calls
+    assert asked <= set(texts.words())
+
+
+def test_texts_are_one_line_and_plain():
+    for key, text in texts.words().items():
+        assert text == text.strip() and "\n" not in text and "<" not in text, key
+
+
+def test_unknown_key_is_an_error():
+    with pytest.raises(KeyError):
+        texts.t("no.such.text")
+
+
+def test_numbers_and_durations():
+    assert [texts.number(n) for n in (1234567, 0.12345, 12.0)] == ["1,234,567", "0.123", "12"]
+    spoken = [texts.duration(s) for s in (0, 59.4, 61, 7260, 90_000)]
+    assert spoken == ["0 s", "59 s", "1 min 1 s", "2 h 1 min", "1 d 1 h"]

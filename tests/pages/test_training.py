@@ -1,0 +1,200 @@
+"""The Training tab's handlers: plain functions of what the form holds, whatever a browser or a script sends."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ddpm_core import config
+from ddpm_core.config import preset
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import Run, Status
+from pages import training
+
+FORM = dict(
+    dataset="openmoji", size=32, model="cpu", epochs=5.0, batch_size=64, seed=0, start_from=training.SCRATCH,
+    lr=0.001, max_steps=None, name="", amp=True,
+)  # fmt: skip
+
+
+class FakeSession:
+    """Remembers what it was asked to start."""
+
+    def __init__(self, root: Path):
+        self.root = self.data_dir = root
+        self.started = []
+
+    def start(self, settings, **how):
+        self.started.append((settings, how))
+        return Run(self.root, settings.name)
+
+    def current(self):
+        return None, None
+
+
+@pytest.fixture
+def session(tmp_path):
+    return FakeSession(tmp_path)
+
+
+def form(**changes):
+    return list({**FORM, **changes}.values())
+
+
+def read(root, **changes):
+    return training.read(*form(**changes), root=root)
+
+
+def saved_run(root, name="old", state="stopped", **settings):
+    run = Run(root, name)
+    run.create(preset(name=name, **{"epochs": 7, **settings}))
+    run.state_path.write_bytes(b"")
+    run.best_path.write_bytes(b"")
+    run.write_status(Status(state=state, step=120))
+    return run
+
+
+def test_the_form_becomes_settings(tmp_path):
+    settings, resume = read(
+        tmp_path, size=64, model="standard", epochs=5.0, seed=3.0, max_steps=100.0, lr=2e-4, amp=False
+    )
+    assert not resume
+    assert settings == preset("openmoji", 64, "standard", epochs=5, seed=3, max_steps=100, lr=2e-4, amp=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("epochs", None, "epochs is empty"),
+        ("epochs", "", "epochs is empty"),
+        ("epochs", 0, "epochs is 0"),
+        ("epochs", -3.0, "epochs is -3"),
+        ("epochs", 1.5, "epochs is 1.5"),
+        ("epochs", math.nan, "epochs is nan"),
+        ("epochs", "nan", "epochs is 'nan'"),
+        ("epochs", math.inf, "epochs is inf"),
+        ("epochs", True, "epochs is True"),
+        ("epochs", [5], "epochs is [5]"),
+        ("epochs", 1e12, "epochs is 1000000000000"),
+        ("batch_size", None, "batch size is empty"),
+        ("batch_size", 0, "batch_size is 0"),
+        ("batch_size", math.nan, "batch_size is nan"),
+        ("seed", None, "seed is empty"),
+        ("seed", -1, "seed is -1"),
+        ("seed", 0.5, "seed is 0.5"),
+        ("lr", None, "learning rate is empty"),
+        ("lr", math.nan, "lr is nan"),
+        ("lr", "fast", "lr is 'fast'"),
+        ("max_steps", 0, "max_steps is 0"),
+        ("max_steps", math.nan, "max_steps is nan"),
+        ("size", 30, "size 30"),
+        ("size", None, "size None"),
+        ("size", "32", "size '32'"),
+        ("size", [32], "size [32]"),
+        ("model", "huge", "preset is 'huge'"),
+        ("dataset", None, "dataset is empty"),
+        ("dataset", ["openmoji"], "dataset is empty"),
+        ("name", "../x", "cannot name a run"),
+        ("name", "<script>", "cannot name a run"),
+        ("start_from", "resume/nobody", "not there any more"),
+        ("start_from", "model/old/../../secret.pt", "not there any more"),
+        ("start_from", "/etc/passwd", "not there any more"),
+        ("start_from", {"path": "/etc/passwd"}, "not there any more"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_starts_nothing(session, field, value, words):
+    saved_run(session.root)
+    said, watch = training.begin(session, *form(**{field: value}))
+    assert words.lower() in said.lower() and "\n" not in said
+    assert watch["visible"] is False and session.started == []
+    assert training.forecast(session, *form(**{field: value})) == said
+
+
+def test_start_says_so(session):
+    said, watch = training.begin(session, *form())
+    assert said.startswith("openmoji_32x32 has begun") and watch["visible"] is True
+    ((_, how),) = session.started
+    assert how == {"resume": False, "explicit_name": False}
+
+
+def test_a_name_that_was_typed_is_kept(session):
+    training.begin(session, *form(name=" cats "))
+    ((settings, how),) = session.started
+    assert settings.name == "cats" and how["explicit_name"] is True
+
+
+def test_resume_takes_the_runs_own_settings(session):
+    saved_run(session.root, seed=9, lr=5e-4)
+    said, _ = training.begin(session, *form(start_from="resume/old", epochs=20, seed=1, size=64))
+    assert said == "old goes on from step 120."
+    ((settings, how),) = session.started
+    assert (settings.name, settings.seed, settings.lr, settings.epochs, settings.size) == ("old", 9, 5e-4, 20, 32)
+    assert how["resume"] is True
+
+
+def test_fine_tuning_names_a_file_that_is_there(session):
+    run = saved_run(session.root)
+    training.begin(session, *form(start_from="model/old/ddpm_best.pt"))
+    assert session.started[0][0].from_model == str(run.best_path)
+
+
+def test_start_choices_offer_what_can_be_done(tmp_path):
+    assert [value for _, value in training.start_choices(tmp_path)] == ["scratch"]
+    saved_run(tmp_path)
+    assert [value for _, value in training.start_choices(tmp_path)] == [
+        "scratch",
+        "resume/old",
+        "model/old/ddpm_best.pt",
+    ]
+
+
+def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
+    saved_run(session.root, size=64, seed=4)
+    updates = dict(zip(FORM, training.from_choice(session, "resume/old"), strict=True))
+    assert (updates["size"]["value"], updates["seed"]["value"], updates["epochs"]["value"]) == (64, 4, 7)
+    assert updates["size"]["interactive"] is False and "interactive" not in updates["epochs"]
+    freed = dict(zip(FORM, training.from_choice(session, "scratch"), strict=True))
+    assert all(update["interactive"] for update in freed.values())
+
+
+def test_a_finished_run_gets_more_to_do(session):
+    saved_run(session.root, state="finished")
+    assert dict(zip(FORM, training.from_choice(session, "resume/old"), strict=True))["epochs"]["value"] == 14
+
+
+def test_the_form_shows_the_run_that_trains(session):
+    run = saved_run(session.root, state="running", size=96, batch_size=17)
+    session.current = lambda: (run, dataclasses.replace(run.status(), state="running"))
+    updates = dict(zip(FORM, training.present(session), strict=True))
+    assert (updates["size"]["value"], updates["batch_size"]["value"]) == (96, 17)
+
+
+def test_recipe_follows_size_and_model():
+    assert training.recipe(256, "standard") == [16, 1e-4]
+    assert all(update["__type__"] == "update" for update in training.recipe(30, "x"))
+
+
+@pytest.mark.parametrize("size", config.SIZES)
+def test_peek_shows_pictures_at_their_size(session, tmp_path, size):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("RGB", (50, 40), (i * 40, 90, 90)).save(folder / f"{i}.png")
+    told = training.peek(session, str(folder), size)
+    assert told["size"] == size and len(told["pictures"]) == 3 and told["line"].startswith("3 pictures")
+    assert all(uri.startswith("data:image/png;base64,") for uri in told["pictures"])
+
+
+@pytest.mark.parametrize("dataset", ["opnmoji", "", None, "/no/such/folder", "<img src=x onerror=alert(1)>"])
+def test_peek_explains_what_is_not_there(session, dataset):
+    told = training.peek(session, dataset, 32)
+    assert told["pictures"] == [] and told["error"] and "\n" not in told["error"]
+
+
+def test_errors_are_studio_errors(tmp_path):
+    with pytest.raises(StudioError):
+        read(tmp_path, epochs=object())
+    with pytest.raises(UsageError):
+        training.chosen_start(tmp_path, "model/x/y.pt")
