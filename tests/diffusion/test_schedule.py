@@ -9,6 +9,8 @@ from ddpm_core.config import SCHEDULES as CONFIG_SCHEDULES
 from ddpm_core.diffusion import schedule
 from ddpm_core.errors import UsageError
 
+# diffusers calls numpy in a way that numpy 2 will end.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 DIFFUSERS = {
     "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
