@@ -55,20 +55,19 @@ def comparison(rows: Sequence[tuple[str, np.ndarray]], gap: int = 4) -> Image.Im
     Each pixel becomes a whole number of pixels, so sides that do not divide the largest come out a little smaller.
     """
     side = max(128, *(pictures.shape[1] for _, pictures in rows))
-    strips = [
-        (label, enlarge(grid(pictures, len(pictures), 0), max(1, side // pictures.shape[1])))
-        for label, pictures in rows
-    ]
+    strips = []
+    for label, pictures in rows:
+        scale = max(1, side // pictures.shape[1])
+        strips.append((label, grid(pictures.repeat(scale, 1).repeat(scale, 2), len(pictures), gap)))
     font = ImageFont.load_default(14)
     band = 22  # height of a label
-    canvas = Image.new(
-        "RGB", (max(s.width for _, s in strips) + 2 * gap, sum(s.height + band + gap for _, s in strips)), (PAPER,) * 3
-    )
+    size = max(strip.width for _, strip in strips), sum(band + strip.height for _, strip in strips)
+    canvas = Image.new("RGB", size, (PAPER,) * 3)
     draw, top = ImageDraw.Draw(canvas), 0
     for label, strip in strips:
         draw.text((gap, top + 3), label, fill=(INK,) * 3, font=font)
-        canvas.paste(strip, (gap, top + band))
-        top += band + strip.height + gap
+        canvas.paste(strip, (0, top + band))
+        top += band + strip.height
     return canvas
 
 

@@ -139,9 +139,9 @@ def test_compare_shows_models_of_different_sizes_from_the_same_seeds(here):
     recipe = pictures.read_recipe("samples/toy_16x16/compare_seed2_3.png")
     assert [model["size"] for model in recipe["models"]] == [16, 32, 64] and recipe["seed"] == 2
     with Image.open("samples/toy_16x16/compare_seed2_3.png") as image:
-        assert image.width == 3 * 128 + 8
+        assert image.width == 3 * 128 + 4 * 4
         shown = np.asarray(image)
-    top = shown[22 : 22 + 128, 4 : 4 + 128]
+    top = shown[26 : 26 + 128, 4 : 4 + 128]
     grey = list(Generator.load(models[0], "cpu").sample([2], steps=2))[-1].pictures[0]
     assert np.array_equal(top, np.broadcast_to(grey.repeat(8, 0).repeat(8, 1), top.shape))
 

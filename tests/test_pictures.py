@@ -129,10 +129,10 @@ def test_gif_of_one_picture_is_one_frame(tmp_path):
 
 def test_comparison_brings_every_model_to_one_height():
     image = pictures.comparison([("small, 32 px", some(2, 32, 32, 1)), ("large, 64 px", some(2, 64, 64, 3))], gap=4)
-    assert image.mode == "RGB" and image.size[0] == 2 * 128 + 8
+    assert image.mode == "RGB" and image.size == (3 * 4 + 2 * 128, 2 * (22 + 4 + 128 + 4))
     pixels = np.asarray(image).astype(int)
     assert np.array_equal(
-        pixels[22 : 22 + 128, 4 : 4 + 128, 0], some(2, 32, 32, 1)[0, :, :, 0].repeat(4, 0).repeat(4, 1)
+        pixels[26 : 26 + 128, 4 : 4 + 128, 0], some(2, 32, 32, 1)[0, :, :, 0].repeat(4, 0).repeat(4, 1)
     )
     assert np.array_equal(pixels[-4 - 128 : -4, 4 : 4 + 128], some(2, 64, 64, 3)[0].repeat(2, 0).repeat(2, 1))
     assert (pixels[:22] < 128).any()  # there is a label
