@@ -190,4 +190,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A helper thread may be inside torch's native code, which aborts when Python is taken down around it. All is saved.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -44,7 +44,7 @@ Studio.headline = (element) => {
 
   const refresh = Studio.poll(root, 1500, async () => {
     const chosen = Studio.chosenRun();
-    if (!chosen) return Studio.run.details && Studio.run.tell(null);
+    if (!chosen) return Studio.run.tell(null);
     try {
       const details = await Studio.get("/studio/run/" + encodeURIComponent(chosen));
       if (chosen === Studio.chosenRun()) Studio.run.tell(details);

@@ -35,8 +35,8 @@ def make_run(root: Path, name: str, state: str = "finished", steps: int = 40, al
     run = Run(root, name)
     run.create(preset(name=name))
     for i in range(1, steps + 1):
-        row = dict(step=10 * i, epoch=i / 10, images=640 * i, loss=1 / i, lr=1e-3, grad_norm=1.0)
-        run.append_metrics(row | dict(images_per_second=500.0, seconds=i * 0.5))
+        row = {"step": 10 * i, "epoch": i / 10, "images": 640 * i, "loss": 1 / i, "lr": 1e-3, "grad_norm": 1.0}
+        run.append_metrics(row | {"images_per_second": 500.0, "seconds": i * 0.5})
     me = psutil.Process()
     run.write_status(
         Status(

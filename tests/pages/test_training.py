@@ -13,10 +13,10 @@ from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
 from pages import training
 
-FORM = dict(
-    dataset="openmoji", size=32, model="cpu", epochs=5.0, batch_size=64, seed=0, start_from=training.SCRATCH,
-    lr=0.001, max_steps=None, name="", amp=True,
-)  # fmt: skip
+FORM = {
+    "dataset": "openmoji", "size": 32, "model": "cpu", "epochs": 5.0, "batch_size": 64, "seed": 0, "start_from": training.SCRATCH,
+    "lr": 0.001, "max_steps": None, "name": "", "amp": True,
+}  # fmt: skip
 
 
 class FakeSession:

@@ -1,0 +1,202 @@
+"""One studio and one browser for all browser tests; each test gets a fresh page that must stay at home and make no errors."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from PIL import Image
+
+from ddpm_core.config import preset
+from ddpm_core.runs import Run, Status
+
+HERE = Path(__file__).resolve().parents[2]
+ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+FOLDERS = ("checkpoints", "samples", "training_progress")
+
+
+@dataclass
+class Studio:
+    """A studio that runs as its own program, as a person starts it."""
+
+    url: str
+    root: Path
+    process: subprocess.Popen
+
+    def forget_runs(self) -> None:
+        for folder in FOLDERS:
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def studio_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    root = tmp_path_factory.mktemp("studio")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = root.parent / "studio.log"
+    with open(log, "w") as output:
+        command = [sys.executable, str(HERE / "studio.py"), "--port", str(port), "--output-dir", str(root)]
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
+        studio = Studio(f"http://127.0.0.1:{port}", root, process)
+        try:
+            wait_for(lambda: answers(studio.url + "/studio/status") or process.poll() is not None, 120)
+            assert process.poll() is None, log.read_text()
+            yield studio
+        finally:
+            process.terminate()
+            try:
+                code = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+    assert code == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def studio(studio_program: Studio) -> Studio:
+    studio_program.forget_runs()
+    return studio_program
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: pip install -r requirements-dev.txt"
+    )
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, studio: Studio):
+    """`open_page(address="/", width=1280, dark=False)`; at the end, nothing was fetched from elsewhere and no error shown."""
+    contexts, strays, errors = [], [], []
+
+    def opens(address: str = "/", width: int = 1280, dark: bool = False, forgive: str = "no error at all"):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+
+        def note_request(request):
+            if (
+                not request.url.startswith(("data:", "blob:"))
+                and urlsplit(request.url).netloc != urlsplit(studio.url).netloc
+            ):
+                strays.append(request.url)
+
+        def note_console(message):
+            if message.type in ("error", "warning") and forgive not in message.text:
+                errors.append(message.text)
+
+        page.on("request", note_request)
+        page.on("websocket", lambda socket: strays.append(socket.url))
+        page.on("console", note_console)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(studio.url + address)
+        page.get_by_role("tab", name="Monitoring").wait_for()
+        page.wait_for_function("document.querySelector('.strip-name')?.textContent")
+        return page
+
+    yield opens
+    for context in contexts:
+        context.close()
+    assert strays == [], "a request left this computer"
+    assert errors == [], "the browser's console is not clean"
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+class LiveRun:
+    """A run as a command line in this process would write it: a thread appends a metrics line every 0.2 s."""
+
+    def __init__(self, root: Path, name: str = "by-hand", steps: int = 300, pictures: int = 5) -> None:
+        self.run = Run(root, name)
+        self.run.create(preset(name=name))
+        self.steps = 0
+        self.state = "running"
+        self.write(steps)
+        self.draw(*(2 ** (4 + i) for i in range(pictures)))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go)
+
+    def write(self, steps: int) -> None:
+        for _ in range(steps):
+            self.steps += 1
+            n = self.steps
+            row = {"step": n, "epoch": n / 70, "images": 64 * n, "loss": 0.2 + 1 / n, "lr": 1e-3, "grad_norm": 1.0}
+            self.run.append_metrics(row | {"images_per_second": 500.0 + n % 7, "seconds": n / 8})
+        self.tell()
+
+    def tell(self, message: str = "") -> None:
+        me = psutil.Process()
+        status = Status(
+            state=self.state, step=self.steps, total_steps=2000, epoch=self.steps // 70, epochs=28,
+            images=64 * self.steps, images_per_second=500.0, seconds_left=90.0, loss=0.2, device="processor, 2 cores",
+            message=message, pid=me.pid, pid_started=me.create_time(), started=time.time(),
+        )  # fmt: skip
+        self.run.write_status(status)
+
+    def draw(self, *steps: int) -> None:
+        for step in steps:
+            Image.effect_noise((48, 48), min(100, step % 101)).save(self.run.progress / f"quick_step_{step}.png")
+
+    def _go(self) -> None:
+        while not self._over.wait(0.2):
+            self.write(1)
+
+    def __enter__(self) -> "LiveRun":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def make_run(studio: Studio):
+    return lambda **how: LiveRun(studio.root, **how)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def wait_for(condition, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)

@@ -1,0 +1,200 @@
+"""The page in a real browser: strip, tabs, monitor. Runs are written by hand, as a command line writes them."""
+
+import pytest
+
+BUTTONS = ("Pause", "Stop", "Sample now")
+CARDS = ".strip, .runs, .headline, .film, .chart, .chart-settings, .epochs, .card, .peek"
+
+
+def open_monitoring(page):
+    page.get_by_role("tab", name="Monitoring").click()
+    page.locator("#runs .run").first.wait_for()
+    page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot')?.data?.length === 2")
+    return page
+
+
+def test_empty_state(page):
+    assert page.locator("#strip").get_by_text("No run yet. Start one: 60 seconds to the first picture.").is_visible()
+    assert [tab.inner_text() for tab in page.get_by_role("tab").all()] == ["Training", "Monitoring", "Generation"]
+    page.get_by_role("tab", name="Monitoring").click()
+    page.get_by_text("Every run you start appears here").wait_for()
+    assert page.locator("#headline").get_by_text("the first picture comes after about 60 seconds").is_visible()
+    for name in BUTTONS:
+        button = page.get_by_role("button", name=name)
+        assert button.count() == 1 and button.is_disabled()
+        assert button.get_attribute("title") == "Nothing is training right now. Start a run on the Training tab."
+
+
+@pytest.mark.parametrize("tab", ["Training", "Monitoring", "Generation"])
+def test_the_strip_is_on_every_tab(page, make_run, tab):
+    with make_run():
+        page.get_by_role("tab", name=tab).click()
+        page.locator("#strip").get_by_text("by-hand").wait_for()
+        page.wait_for_function("document.querySelector('#strip [data-fact=step] dd').textContent.startsWith('3')")
+        for name in BUTTONS:
+            assert page.get_by_role("button", name=name).count() == 1
+
+
+def test_a_run_of_a_command_line_is_shown_but_not_steered(page, make_run):
+    with make_run():
+        page.get_by_text("started from a command line").wait_for()
+        assert page.locator("#strip .state").inner_text() == "training"
+        for name in BUTTONS:
+            assert page.get_by_role("button", name=name).is_disabled()
+            assert "Ctrl-C" in page.get_by_role("button", name=name).get_attribute("title")
+
+
+ZOOM = """() => {
+  const plot = document.querySelector('#loss_chart .js-plotly-plot');
+  return { range: plot.layout.xaxis.range.map(Number), auto: plot.layout.xaxis.autorange, points: plot.data[1].x.length,
+           hidden: plot.data[0].visible ?? true };
+}"""
+
+
+def test_zoom_and_legend_survive_updates(page, make_run):
+    with make_run():
+        open_monitoring(page)
+        before = page.evaluate(ZOOM)
+        box = page.locator("#loss_chart .nsewdrag").bounding_box()
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] * 0.3, middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=8)
+        page.mouse.up()
+        page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot').layout.xaxis.autorange === false")
+        page.locator("#loss_chart .legendtoggle").first.click()
+        page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot').data[0].visible === 'legendonly'")
+        zoomed = page.evaluate(ZOOM)
+        width = before["range"][1] - before["range"][0]
+        assert 0.1 * width < zoomed["range"][1] - zoomed["range"][0] < 0.5 * width
+
+        # The very element must live on: Gradio's own plot is built anew at each update.
+        page.evaluate("document.querySelector('#loss_chart .js-plotly-plot').dataset.mark = 'same'")
+        points = zoomed["points"]
+        for _ in range(6):
+            page.wait_for_function(f"document.querySelector('#loss_chart .js-plotly-plot').data[1].x.length > {points}")
+            now = page.evaluate(ZOOM)
+            points = now["points"]
+            assert (now["range"], now["auto"], now["hidden"]) == (zoomed["range"], False, "legendonly")
+        assert page.locator("#loss_chart [data-mark=same]").count() == 1
+
+
+def test_smoothing_and_log_scale_are_kept_over_a_reload(page, make_run):
+    make_run()
+    open_monitoring(page)
+    axis = "document.querySelector('#loss_chart .js-plotly-plot')?.layout.yaxis.type"
+    assert page.evaluate(axis) == "linear"
+    page.get_by_label("Log scale").check()
+    page.wait_for_function(axis + " === 'log'")
+    page.get_by_label("Smoothing").focus()
+    page.keyboard.press("Home")  # 0: the points as they are
+    page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot').data.length === 1")
+    page.reload()
+    page.wait_for_function(axis + " === 'log'")
+    assert page.evaluate("document.querySelector('#loss_chart .js-plotly-plot').data.length") == 1
+    assert page.get_by_label("Smoothing").input_value() == "0"
+
+
+def test_film_strip_follows_until_someone_looks_back(page, make_run):
+    run = make_run(pictures=5)
+    open_monitoring(page)
+    label = page.locator("#film .film-label")
+    label.get_by_text("step 256").wait_for()
+    run.draw(512)
+    label.get_by_text("step 512").wait_for()  # followed
+    page.locator("#film_slider").focus()
+    for step in (256, 128, 64):
+        page.keyboard.press("ArrowLeft")
+        label.get_by_text(f"step {step} ").wait_for()
+        assert f"quick_step_{step}.png" in page.locator(".film-picture").get_attribute("src")
+    run.draw(1024)
+    page.locator("#film").get_by_text("3 of 7").wait_for()  # a new one came; we stay where we look
+    assert label.get_by_text("step 64 ").is_visible()
+    page.keyboard.press("End")
+    label.get_by_text("step 1,024").wait_for()
+    page.keyboard.press("Home")
+    label.get_by_text("step 16 ").wait_for()
+    page.get_by_role("button", name="newest").click()
+    label.get_by_text("step 1,024").wait_for()
+    page.wait_for_function("document.querySelector('.film-picture').naturalWidth === 48")
+    assert page.locator(".film-picture").evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+
+
+def test_a_reload_shows_the_same_tab_and_run(page, make_run):
+    make_run(name="first").tell()
+    make_run(name="second").tell()
+    open_monitoring(page)
+    assert page.locator("#headline h2").inner_text() == "second"  # the newest by itself
+    page.locator("#runs").get_by_text("first").click()
+    page.locator("#headline h2").get_by_text("first").wait_for()
+    page.keyboard.press("ArrowUp")  # native radio buttons
+    page.locator("#headline h2").get_by_text("second").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.locator("#headline h2").get_by_text("first").wait_for()
+    page.reload()
+    page.locator("#headline h2").get_by_text("first").wait_for()
+    assert page.get_by_role("tab", name="Monitoring").get_attribute("aria-selected") == "true"
+
+
+def test_text_from_a_run_is_never_html(page, make_run):
+    run = make_run()
+    run.state = "failed"
+    attack = "<img src=x onerror='window.hacked = 1'>"
+    run.tell(attack)
+    page.locator("#strip").get_by_text(attack).wait_for()
+    open_monitoring(page)
+    page.locator("#headline").get_by_text(attack).wait_for()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_run_that_is_deleted_leaves_the_page_in_order(open_page, make_run, studio):
+    make_run()
+    page = open_monitoring(open_page(forgive="404"))
+    studio.forget_runs()
+    page.get_by_text("Every run you start appears here").wait_for()
+    page.locator("#strip").get_by_text("No run yet").wait_for()
+    page.locator("#headline").get_by_text("Charts and pictures of a run appear here").wait_for()
+
+
+def test_dark_mode_reaches_page_and_charts(open_page, make_run):
+    make_run()
+    light, dark = (open_monitoring(open_page(dark=flag)) for flag in (False, True))
+    ground = (
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0)"
+    )
+    assert light.evaluate(ground) > 600 and dark.evaluate(ground) < 150
+    ink = "document.querySelector('#loss_chart .js-plotly-plot').layout.font.color"
+    assert light.evaluate(ink) == "#171c1e" and dark.evaluate(ink) == "#eef1f1"
+    # Switching while the page is open repaints the charts.
+    dark.evaluate("document.body.classList.remove('dark')")
+    dark.wait_for_function(ink + " === '#171c1e'")
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_overlaps_or_scrolls_sideways(open_page, make_run, width):
+    make_run(name="a-run-with-a-very-long-name-that-must-be-cut-somewhere-012345")
+    page = open_page(width=width)
+    for tab in ("Training", "Monitoring", "Generation"):
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Training":
+            page.locator("#peek img").first.wait_for()
+        if tab == "Monitoring":
+            page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot')?.data?.length === 2")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [
+            box
+            for card in page.locator(CARDS).all()
+            if card.is_visible() and (box := card.bounding_box())["height"] > 1
+        ]
+        assert boxes
+        for i, a in enumerate(boxes):
+            assert a["x"] >= 0 and a["x"] + a["width"] <= width
+            for b in boxes[i + 1 :]:
+                across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+                down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+                assert across <= 0.5 or down <= 0.5, (tab, a, b)
+        cut = page.evaluate(
+            "() => [...document.querySelectorAll('.strip *, .headline *, .film *')]"
+            ".filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.className)"
+        )
+        assert cut == []

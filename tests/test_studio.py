@@ -1,0 +1,89 @@
+"""The command `python studio.py`: what it refuses, and what it does not load before the page is there."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import studio
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def busy_port():
+    with socket.socket() as listener:
+        listener.bind((studio.HOST, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_in_use_is_one_line_with_another_port(busy_port, tmp_path, capsys):
+    assert studio.main(["--port", str(busy_port), "--output-dir", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"error: port {busy_port} is in use") and err.count("\n") == 1
+    studio.check_port(int(re.search(r"--port (\d+)", err)[1]))  # the port it names is free
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 10**9])
+def test_a_port_that_does_not_exist(port, tmp_path, capsys):
+    assert studio.main(["--port", str(port), "--output-dir", str(tmp_path)]) == 2
+    assert f"port {port} does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output-dir", "--data-dir"])
+def test_a_file_is_no_folder(option, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert studio.main(["--port", "7999", "--output-dir", str(tmp_path), option, str(file)]) == 2
+    assert capsys.readouterr().err == f"error: {file} is a file: name a folder.\n"
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed(busy_port, tmp_path):
+    """A refusal needs neither Gradio nor torch, and the page needs no torch (which takes seconds to import)."""
+    program = f"""
+import json, sys, pathlib, studio
+code = studio.main(["--port", "{busy_port}", "--output-dir", {str(tmp_path)!r}])
+first = [name for name in ("gradio", "torch", "plotly") if name in sys.modules]
+from ddpm_core.session import Session
+root = pathlib.Path({str(tmp_path)!r})
+demo = studio.page(Session(root, root / "data"))
+from pages import look, live, guard
+look.head()
+second = [name for name in ("gradio", "torch", "plotly") if name in sys.modules]
+ids = [c["props"].get("elem_id") for c in demo.get_config_file()["components"]]
+print(json.dumps([code, first, second, [i for i in ids if i]]))
+"""
+    answer = subprocess.run([sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=120)
+    code, first, second, ids = json.loads(answer.stdout.splitlines()[-1])
+    assert (code, first, second) == (2, [], ["gradio"])
+    wanted = "strip tabs runs headline film epochs loss_chart speed_chart dataset size preset epochs batch_size seed"
+    assert {*wanted.split(), "start_from", "forecast", "start", "start_message", "peek"} <= set(ids)
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_settings_that_could_open_the_studio_are_removed(monkeypatch):
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_ALLOWED_PATHS", "/")
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "True")
+    assert studio.clear_environment() == ["GRADIO_ALLOWED_PATHS", "GRADIO_SERVER_NAME", "GRADIO_SHARE"]
+    assert {name for name in os.environ if name.startswith("GRADIO_")} <= {
+        "GRADIO_ANALYTICS_ENABLED",
+        "GRADIO_TEMP_DIR",
+    }
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_the_handlers_are_private():
+    """No event of the page is offered to programs by name (it is no protection; the guard is)."""
+    from ddpm_core.session import Session
+
+    demo = studio.page(Session(HERE, HERE / "data"))
+    assert all(event["api_visibility"] == "private" for event in demo.get_config_file()["dependencies"])
