@@ -122,11 +122,11 @@ class Stage(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place of the feature map looks at every other; heads of 64 channels or fewer."""
+    """Every place of the feature map looks at every other; heads of about 64 channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = max(heads for heads in range(1, width // 32 + 2) if width % heads == 0 and width // heads >= 32)
+        self.heads = next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
         self.norm = norm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.project = zero(nn.Conv2d(width, width, 1))

@@ -1,0 +1,79 @@
+"""The network: shapes, its start at nothing, hearing the noise level, and every preset's size."""
+
+import pytest
+import torch
+
+from ddpm_core.config import NETWORKS, NetworkConfig
+from ddpm_core.network.unet import UNet
+
+TINY = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
+
+
+def awake(network: UNet) -> UNet:
+    """A network whose zero-initialised layers have weights too, as after some training."""
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return network.eval()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("patch", [1, 2, 4])
+@pytest.mark.parametrize("side", [16, 24])
+def test_the_answer_has_the_shape_of_the_picture(channels, patch, side):
+    network = UNet(NetworkConfig(width=16, multipliers=(1, 2), patch=patch), channels)
+    x = torch.randn(3, channels, side, side)
+    assert network(x, torch.randn(3)).shape == x.shape
+
+
+def test_it_starts_by_guessing_nothing():
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(UNet(TINY, 3)(x, torch.zeros(2)), torch.zeros_like(x))
+
+
+def test_every_weight_takes_part():
+    network = awake(UNet(TINY, 3))
+    network(torch.randn(2, 3, 16, 16), torch.randn(2)).square().sum().backward()
+    idle = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # The key's bias adds the same to every place's score, and softmax does not see that.
+    assert [name for name in idle if "qkv.bias" not in name] == []
+
+
+def test_it_hears_the_noise_level():
+    network = awake(UNet(TINY, 3))
+    x = torch.randn(1, 3, 16, 16)
+    quiet, loud = network(x, torch.tensor([-4.0])), network(x, torch.tensor([4.0]))
+    assert (quiet - loud).abs().mean() > 0.01 * quiet.abs().mean()
+
+
+def test_a_picture_does_not_depend_on_its_neighbours_in_the_batch():
+    network = awake(UNet(TINY, 3))
+    x, level = torch.randn(4, 3, 16, 16), torch.randn(4)
+    together = network(x, level)
+    alone = torch.cat([network(x[i : i + 1], level[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_odd_levels_of_the_largest_pictures_stay_finite():
+    network = awake(UNet(TINY, 3))
+    # The ends of the cosine table: ln(sigma / alpha) from -5 to 10.
+    assert network(torch.randn(2, 3, 16, 16), torch.tensor([-5.2, 9.95])).isfinite().all()
+
+
+# The guide's model sizes in MB (float32); 96 px lies between its neighbours.
+GUIDE_MB = {32: 35, 64: 145, 128: 380, 256: 890}
+
+
+@pytest.mark.parametrize(("preset", "side"), NETWORKS)
+def test_presets_fit_their_picture_and_their_size(preset, side):
+    config = NETWORKS[preset, side]
+    assert side % config.stride == 0
+    with torch.device("meta"):
+        network = UNet(config, 3)
+        assert network(torch.empty(1, 3, side, side), torch.empty(1)).shape == (1, 3, side, side)
+    megabytes = sum(weight.numel() for weight in network.parameters()) * 4 / 1e6
+    if preset == "cpu":
+        assert megabytes < 20
+    elif side in GUIDE_MB:
+        assert 0.7 * GUIDE_MB[side] < megabytes < 1.3 * GUIDE_MB[side]

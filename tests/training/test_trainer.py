@@ -1,0 +1,259 @@
+"""The loop: it learns, it stops and resumes to the same bits, it answers requests, and a mistake leaves nothing behind."""
+
+import dataclasses
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ddpm_core import checkpoint, pictures
+from ddpm_core.config import NetworkConfig
+from ddpm_core.diffusion import latents, samplers, schedule
+from ddpm_core.diffusion.objective import denoiser
+from ddpm_core.errors import CheckpointError, DataError, RunInUseError, StudioError, UsageError
+from ddpm_core.network.unet import UNet
+from ddpm_core.runs import Run
+from ddpm_core.training import trainer
+from ddpm_core.training.control import Control
+
+
+@pytest.fixture
+def go(tmp_path):
+    """train() into a run of this test, without the background noise."""
+
+    def go(config, **options):
+        run = Run(tmp_path / "out", config.name)
+        return run, trainer.train(run, config, data_dir=tmp_path / "data", **options)
+
+    return go
+
+
+class StopAt(Control):
+    """Asks for a stop once `step` steps are made, as a person would, from the report."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def watch(self, status):
+        if status.state == "running" and status.step >= self.step:
+            self.stop()
+
+
+def weights_of(path):
+    return checkpoint.load_model(path).weights
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_writes_the_files_of_the_guide(go, tiny):
+    run, status = go(tiny(epochs=10, sample_every=5, checkpoint_every=10))
+    assert (status.state, status.step, status.epoch, status.total_steps) == ("finished", 20, 10, 20)
+    for path in (
+        run.best_path,
+        run.final_path,
+        run.epoch_path(10),
+        run.state_path,
+        run.samples / "epoch_10_samples.png",
+        run.samples / "loss_curve_epoch_10.png",
+        run.progress / "quick_epoch_5.png",
+        run.progress / "quick_epoch_10.png",
+    ):
+        assert path.stat().st_size > 0, path
+    rows, _ = run.metrics()
+    assert rows[0]["step"] == 1 and rows[-1]["step"] == 20 and rows[-1]["images"] == 80
+    assert rows[-1].keys() == {"step", "epoch", "images", "loss", "lr", "grad_norm", "images_per_second", "seconds"}
+    assert run.status() == status
+    assert checkpoint.load_model(run.final_path).step == 20
+    recipe = pictures.read_recipe(run.progress / "quick_epoch_5.png")
+    assert recipe is not None and recipe["step"] == 10 and recipe["seeds"] == [0, 35]
+
+
+def test_the_first_glimpses_come_at_steps_16_32_64(go, tiny):
+    run, _ = go(tiny(epochs=40, sample_every=1000))
+    found = {number for _, kind, number in run.quick_pictures() if kind == "step"}
+    assert found == {16, 32, 64}
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 7])
+def test_a_stopped_and_resumed_run_reaches_the_same_bits(go, tiny, stop_at):
+    whole, _ = go(tiny(name="whole"))
+    control = StopAt(stop_at)
+    halves, status = go(tiny(name="halves"), control=control, report=control.watch)
+    assert status.state == "stopped" and status.step < 12
+    go(halves.config(), resume=True)
+
+    assert same(weights_of(whole.final_path), weights_of(halves.final_path))
+    one, other = checkpoint.load_state(whole.state_path), checkpoint.load_state(halves.state_path)
+    assert same(one["weights"], other["weights"])
+    for index in one["moments"]:
+        assert same(one["moments"][index], other["moments"][index])
+    assert one["best_loss"] == other["best_loss"]
+    steps = [row["step"] for row in halves.metrics()[0]]
+    assert steps == sorted(set(steps)), "the metrics must have no step twice"
+
+
+def test_a_longer_run_goes_through_the_weights_of_the_shorter(go, tiny):
+    whole, _ = go(tiny(name="whole", epochs=6))
+    run, _ = go(tiny(name="longer", epochs=3))
+    go(dataclasses.replace(run.config(), epochs=6), resume=True)
+    assert same(weights_of(whole.final_path), weights_of(run.final_path))
+
+
+def test_asking_for_samples_or_a_pause_changes_no_weight(go, tiny):
+    plain, _ = go(tiny(name="plain"))
+    control = Control()
+    seen = []
+
+    def watch(status):
+        seen.append(status.state)
+        if status.state == "running" and status.step == 1 and "paused" not in seen:
+            control.sample_now()
+            control.pause()
+        if status.state == "paused":
+            threading.Timer(0.2, control.unpause).start()
+
+    busy, status = go(tiny(name="busy"), control=control, report=watch)
+    assert "paused" in seen and status.state == "finished"
+    assert list(busy.progress.glob("quick_now_*.png"))
+    assert same(weights_of(plain.final_path), weights_of(busy.final_path))
+
+
+def test_a_pause_saves_first_and_a_sample_can_be_had_in_it(go, tiny, tmp_path):
+    control = Control()
+    resumable = []
+
+    def watch(status):
+        if status.state == "running" and status.step == 1:
+            control.pause()
+        if status.state == "paused":
+            resumable.append(Run(tmp_path / "out", "tiny").can_resume())
+            control.sample_now()
+            threading.Timer(0.5, control.stop).start()
+
+    run, status = go(tiny(), control=control, report=watch)
+    assert resumable == [True]
+    assert status.state == "stopped"
+    assert list(run.progress.glob("quick_now_*.png"))
+
+
+def test_max_steps_ends_a_run_in_mid_epoch_with_a_model(go, tiny):
+    run, status = go(tiny(epochs=None, max_steps=1))
+    assert (status.state, status.step) == ("finished", 1)
+    assert run.best_path.exists() and run.final_path.exists()
+
+
+def test_the_network_learns_eight_pictures_by_heart(go, tiny, eight_pictures):
+    """Samples of a network that was shown eight pictures 1,600 times each are those eight pictures.
+
+    The bound: two different pictures of the eight are at least 45 levels apart in the mean over pixels (checked below), and
+    the mean of all eight is over 60 from each; so a sample within 12 levels of one of them can only be that one, drawn
+    with at most slight noise.
+    """
+    config = tiny(
+        network=NetworkConfig(width=32, multipliers=(1, 2), blocks=1, patch=2, attention=(1,)),
+        batch_size=16, epochs=1600, lr=3e-3, sample_every=10_000, checkpoint_every=10_000,
+    )  # fmt: skip
+    run, _ = go(config)
+    model = checkpoint.load_model(run.final_path)
+    network = UNet(model.config.network, model.channels)
+    network.load_state_dict(model.weights)
+    network.eval()
+
+    denoise = denoiser(network, model.config.prediction)
+    noise = latents.noise(range(24), (3, config.size, config.size))
+    with torch.no_grad():
+        *_, last = samplers.dpmpp_2m(denoise, noise, schedule.by_name(model.config.schedule).levels(20))
+    samples = pictures.to_uint8(last.x0).astype(float)
+    truth = eight_pictures.astype(float)
+
+    apart = np.abs(truth[:, None] - truth[None]).mean(axis=(2, 3, 4))
+    assert apart[~np.eye(8, dtype=bool)].min() > 45
+    assert np.abs(truth - truth.mean(axis=0)).mean(axis=(1, 2, 3)).min() > 60
+
+    distance = np.abs(samples[:, None] - truth[None]).mean(axis=(2, 3, 4))
+    assert np.median(distance.min(axis=1)) < 12
+    assert (distance.min(axis=1) < 12).mean() >= 0.75
+    assert len(set(distance.argmin(axis=1))) >= 5, "it must know most of the eight, not one"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "fix"),
+    [
+        ({"dataset": "no/such/folder"}, DataError, "no/such/folder"),
+        ({"device": "cuda:7"}, UsageError, "auto"),
+        ({"from_model": "no_such.pt"}, CheckpointError, "no_such.pt"),
+    ],
+)
+def test_a_mistake_leaves_nothing_on_the_disk(go, tiny, tmp_path, wrong, error, fix):
+    with pytest.raises(error, match=fix):
+        go(tiny(**wrong))
+    assert not (tmp_path / "out").exists()
+
+
+def test_starting_from_a_model_takes_its_weights(go, tiny):
+    teacher, _ = go(tiny(name="teacher"))
+    pupil, _ = go(tiny(name="pupil", from_model=str(teacher.final_path), lr=1e-7, max_steps=1))
+    taught, learned = weights_of(teacher.final_path), weights_of(pupil.final_path)
+    assert all(torch.allclose(taught[name], learned[name], atol=1e-5) for name in taught)
+
+
+def test_starting_from_another_network_is_refused(go, tiny):
+    teacher, _ = go(tiny(name="teacher"))
+    other = NetworkConfig(width=24, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
+    with pytest.raises(UsageError, match="another network"):
+        go(tiny(name="pupil", from_model=str(teacher.final_path), network=other))
+
+
+def test_changed_pictures_are_noticed_at_resume(go, tiny, folder):
+    run, _ = go(tiny())
+    (folder / "0.png").unlink()
+    with pytest.raises(DataError, match="have changed"):
+        go(dataclasses.replace(run.config(), epochs=20), resume=True)
+
+
+def test_two_trainers_cannot_write_one_run(go, tiny, tmp_path):
+    run = Run(tmp_path / "out", "tiny")
+    with run.lock(), pytest.raises(RunInUseError, match="tiny"):
+        go(tiny())
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoints(go, tiny, monkeypatch):
+    run, _ = go(tiny(epochs=2))
+    before = run.final_path.read_bytes(), run.state_path.read_bytes()
+
+    def spoiled(self, network, step):
+        return sum(weight.sum() for weight in network.parameters()) * float("nan")
+
+    monkeypatch.setattr(trainer.DiffusionLoss, "__call__", spoiled)
+    with pytest.raises(StudioError, match="not a number"):
+        go(dataclasses.replace(run.config(), epochs=4), resume=True)
+    assert (run.final_path.read_bytes(), run.state_path.read_bytes()) == before
+    assert run.status().state == "failed"
+
+
+def test_out_of_memory_is_told_with_the_batch_size(go, tiny, monkeypatch):
+    def full(self, network, step):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer.DiffusionLoss, "__call__", full)
+    with pytest.raises(StudioError, match="batch size 4"):
+        go(tiny())
+
+
+def test_a_stop_while_pictures_are_read_leaves_nothing(go, tiny, tmp_path):
+    control = Control()
+    control.stop()
+    _, status = go(tiny(), control=control)
+    assert status.state == "stopped" and not (tmp_path / "out").exists()
+
+
+def test_the_settings_stored_are_the_ones_used(go, tiny):
+    run, _ = go(tiny(epochs=None, max_steps=2))
+    stored = json.loads(run.config_path.read_text())
+    assert stored["epochs"] == 125_000, "an automatic number of epochs is written down"
