@@ -307,9 +307,10 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
         )
     status = run.status()
     config = dataclasses.replace(config, **changes)
-    if status and config.max_steps and status.step >= config.max_steps:
-        raise UsageError(f"{name} has made its {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
-    if status and status.state == "finished" and not any(changes.get(key) for key in ("epochs", "max_steps")):
+    finished = status is not None and status.state == "finished"
+    if status and config.max_steps and status.step >= config.max_steps and (finished or changes.get("max_steps")):
+        raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
+    if status and finished and not any(changes.get(key) for key in ("epochs", "max_steps")):
         more = 2 * max(1, status.epochs)
         raise UsageError(f"{name} is finished, {status.epochs:,} epochs: to go on ask for more, --epochs {more}.")
     with run.lock():  # in use? Better now than after reading all pictures

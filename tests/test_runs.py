@@ -327,7 +327,13 @@ def test_a_resume_takes_what_may_change(run):
     changes = {"epochs": 9, "max_steps": 8, "device": "cpu", "sample_every": 7, "checkpoint_every": 6}
     _, config = resume_run(run.root, "fox", changes)
     assert config == dataclasses.replace(run.config(), **changes)
-    same_again = {"batch_size": 64, "dataset": "openmoji", "lr": 0.001, "network": run.config().network, "seed": None}
+    same_again = {
+        "batch_size": config.batch_size,
+        "dataset": "openmoji",
+        "lr": config.lr,
+        "network": run.config().network,
+        "seed": None,
+    }
     assert resume_run(run.root, "fox", {**same_again, "network": None})[1] == run.config()
 
 
@@ -361,6 +367,24 @@ def test_what_cannot_be_resumed_says_why(run):
         resume_run(run.root, "fox", {"epochs": 0})
     with run.lock(), pytest.raises(RunInUseError):
         resume_run(run.root, "fox", {})
+
+
+def test_a_finished_run_goes_on_only_for_more(run):
+    resumable(run)
+    run.write_status(alive(state="finished", step=500, epochs=7))
+    for changes in ({}, {"epochs": None}, {"device": "cpu"}):
+        with pytest.raises(UsageError, match="--epochs 14"):
+            resume_run(run.root, "fox", changes)
+    assert resume_run(run.root, "fox", {"epochs": 14})[1].epochs == 14
+    run.create(dataclasses.replace(run.config(), max_steps=500))
+    with pytest.raises(UsageError, match="--max-steps 1000"):
+        resume_run(run.root, "fox", {"epochs": 14})  # would still end at step 500
+    assert resume_run(run.root, "fox", {"max_steps": 501})[1].max_steps == 501
+    # Killed between its last step and its last file: it must be able to end properly.
+    run.write_status(alive(state="running", step=500, pid=0))
+    assert resume_run(run.root, "fox", {})[1].max_steps == 500
+    with pytest.raises(UsageError, match="--max-steps 1000"):
+        resume_run(run.root, "fox", {"max_steps": 400})
 
 
 def test_a_state_that_a_crash_left_under_another_name_counts(run):

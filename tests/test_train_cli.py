@@ -1,5 +1,6 @@
 """train_high_res.py and train.py as a person uses them: right ones, wrong ones, and a stop in the middle."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -241,14 +242,21 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert load_model(halves.final_path).step == 13 and halves.config().max_steps == 13
     capsys.readouterr()
 
+    # Killed between its last step and its last file, it ends properly.
+    halves.final_path.unlink()
+    halves.write_status(dataclasses.replace(halves.status(), state="running", pid=0))
+    assert train_high_res.main(["--resume", "--name", "halves"]) == 0
+    assert load_model(halves.final_path).step == 13 and halves.status().state == "finished"
+    capsys.readouterr()
+
     # With its newest state damaged it goes on from the one before, and says so; with both damaged it says that.
     halves.state_path.write_bytes(halves.state_path.read_bytes()[:-100])
     assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "14"]) == 0
     out, err = capsys.readouterr()
     assert "last.pt is incomplete or damaged" in err and "Going on from last.prev.pt" in err
     assert load_model(halves.final_path).step == 14
-    for state in halves.checkpoints.glob("last*"):
-        state.write_bytes(b"")
+    for file in halves.checkpoints.glob("last*"):
+        file.write_bytes(b"")
     assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "20"]) == 4
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {halves.state_path.relative_to(here)} is empty")
 

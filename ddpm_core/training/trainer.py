@@ -66,8 +66,9 @@ def train(
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
     batches = Batches(images, config.batch_size, config.seed, device)
-    config = dataclasses.replace(config, epochs=config.epochs or default_epochs(batches.pictures))
-    total_steps = math.ceil(config.epochs * batches.pictures / config.batch_size)
+    epochs = config.epochs or default_epochs(batches.pictures)
+    config = dataclasses.replace(config, epochs=epochs)
+    total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
     state = TrainingState(config, images, device)
     notes: list[str] = []
@@ -75,10 +76,12 @@ def train(
         state.restore(run, notes.append)
     elif config.from_model:
         state.start_from(config.from_model)
-    if state.step >= total_steps:
+    # (A run that was killed while it wrote its last files has all its steps, but is not finished: it ends properly below.)
+    before = run.status()
+    if state.step >= total_steps and before is not None and before.state == "finished":
         raise UsageError(
             f"{run.name} is finished: it has made all of its {state.step:,} steps."
-            f" To go on, ask for more: --resume --epochs {2 * config.epochs}."
+            f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
     batch_loss = DiffusionLoss(config, batches, device)
@@ -97,7 +100,7 @@ def train(
         run.create(config)
         run.truncate_metrics(state.step)
         status = dataclasses.replace(
-            status, state="running", step=state.step, total_steps=total_steps, epochs=config.epochs,
+            status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
