@@ -9,7 +9,7 @@ Studio.film = (element) => {
   const follow = h("button", { type: "button", class: "quiet", title: t("film.follow.why") }, t("film.follow"));
   const ticks = h("div", { class: "film-ticks" });
   const empty = h("p", { class: "empty" }, t("film.empty"));
-  const stage = h("div", { class: "film-stage" }, picture, slider, h("div", { class: "film-row" }, label, place, follow), ticks, h("p", { class: "hint" }, t("film.why")));
+  const stage = h("div", { class: "film-stage" }, picture, h("div", { class: "film-row" }, slider, follow), h("div", { class: "film-row" }, label, place), ticks, h("p", { class: "hint" }, t("film.why")));
   root.append(h("h3", {}, t("film.title")), empty, stage);
 
   let run = null;

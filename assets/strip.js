@@ -12,6 +12,7 @@ Studio.strip = (element) => {
   const buttons = { pause: button("pause"), stop: button("stop"), sample: button("sample") };
   const message = h("p", { class: "strip-message", role: "alert" });
   root.append(
+    h("h1", { class: "unseen" }, t("app.title")),
     h("div", { class: "strip-head" }, name, state, note, h("div", { class: "strip-actions" }, buttons.sample, buttons.pause, buttons.stop)),
     bar,
     facts,

@@ -21,14 +21,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run, Status, all_runs
+from ddpm_core.runs import ALIVE, Run, Status, all_runs
 from pages import charts, look, reading
 from pages.texts import t
 
 if TYPE_CHECKING:
     from ddpm_core.session import Session
 
-LIVE = ("preparing", "running", "paused")
 ACTIONS = {"preparing": ("stop",), "running": ("pause", "stop", "sample"), "paused": ("unpause", "stop", "sample")}
 FOLDERS = {"samples": "samples", "training_progress": "progress"}  # folder in the address -> folder of a Run
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
@@ -107,7 +106,7 @@ class Live:
         name, status, mine = self.current()
         if name is None or status is None:
             return _json({"name": None})
-        live = status.state in LIVE
+        live = status.state in ALIVE
         return _json(
             {
                 "name": name,
@@ -121,10 +120,10 @@ class Live:
     def current(self) -> tuple[str | None, Status | None, bool]:
         """(name, status, whether this studio trains it): our own run, else a live one of a command line, else the newest."""
         run, status = self.session.current()
-        if run is not None and status is not None and status.state in LIVE:
+        if run is not None and status is not None and status.state in ALIVE:
             return run.name, status, True
         known = [(other.name, seen) for other, seen in self._known() if seen is not None]
-        live = [pair for pair in known if pair[1].state in LIVE]
+        live = [pair for pair in known if pair[1].state in ALIVE]
         return (*(live or known)[0], False) if known else (None, None, False)
 
     def runs(self, request: Request) -> Response:
@@ -164,7 +163,7 @@ class Live:
             {
                 **numbers,
                 "name": run.name,
-                "live": numbers["state"] in LIVE,
+                "live": numbers["state"] in ALIVE,
                 "sentence": text,
                 "seconds": seconds,
                 "loss": average[-1] if average else None,
@@ -221,7 +220,7 @@ class Live:
     def _act(self, action: str, act: Callable[[], object]) -> Callable[[Request], Response]:
         def acts(request: Request) -> Response:
             _, status, mine = self.current()
-            if status is None or status.state not in LIVE:
+            if status is None or status.state not in ALIVE:
                 return _json({"error": t("action.disabled.idle")}, 409)
             if not mine:
                 return _json({"error": t("action.disabled.elsewhere")}, 409)

@@ -41,12 +41,13 @@ def sentence(state: str, step: int, images: int, seconds: float, message: str, l
 def trend(losses: Sequence[float]) -> tuple[str, float, float]:
     """("falling" | "level" | "rising", mean before, mean lately): the last third of the losses against the third before.
 
-    Called falling or rising only when the difference is larger than 3 standard errors: less can be chance.
+    Called falling or rising only when the difference is larger than 3 standard errors, since less can be chance, and
+    larger than 1 %, since less is not worth waiting for.
     """
     third = len(losses) // 3
     before, lately = losses[-2 * third : -third], losses[-third:]
     early, late = fmean(before), fmean(lately)
     error = math.hypot(stdev(before), stdev(lately)) / math.sqrt(third)
-    if abs(late - early) <= 3 * error:
+    if abs(late - early) <= max(3 * error, 0.01 * abs(early)):
         return "level", early, late
     return ("falling" if late < early else "rising"), early, late

@@ -5,10 +5,14 @@ They are plain functions, not subclasses: Gradio would write a stub file beside 
 
 import gradio as gr
 
+from pages.texts import t
+
 
 def strip() -> gr.HTML:
     """What trains, how far it is, and the page's only Pause, Stop and Sample now."""
-    return _widget("strip", '<section class="strip" aria-label="DDPM Studio"></section>', "Studio.strip(element)")
+    return _widget(
+        "strip", f'<section class="strip" aria-label="{t("strip.name")}"></section>', "Studio.strip(element)"
+    )
 
 
 def runs() -> gr.HTML:

@@ -37,11 +37,19 @@ def test_the_strip_is_on_every_tab(page, make_run, tab):
 
 def test_a_run_of_a_command_line_is_shown_but_not_steered(page, make_run):
     with make_run():
-        page.get_by_text("started from a command line").wait_for()
+        page.get_by_text("started outside this studio").wait_for()
         assert page.locator("#strip .state").inner_text() == "training"
         for name in BUTTONS:
             assert page.get_by_role("button", name=name).is_disabled()
             assert "Ctrl-C" in page.get_by_role("button", name=name).get_attribute("title")
+
+
+def test_a_studio_that_does_not_answer_is_told_and_comes_back(open_page):
+    page = open_page(forgive="ERR_FAILED")
+    page.route("**/studio/status", lambda route: route.abort())
+    page.get_by_role("alert").get_by_text("The studio does not answer").wait_for()
+    page.unroute("**/studio/status")
+    page.get_by_text("The studio does not answer").wait_for(state="hidden")
 
 
 ZOOM = """() => {
@@ -195,6 +203,6 @@ def test_nothing_overlaps_or_scrolls_sideways(open_page, make_run, width):
                 assert across <= 0.5 or down <= 0.5, (tab, a, b)
         cut = page.evaluate(
             "() => [...document.querySelectorAll('.strip *, .headline *, .film *')]"
-            ".filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.className)"
+            ".filter(e => !e.matches('.unseen') && e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.className)"
         )
         assert cut == []

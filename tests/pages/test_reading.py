@@ -27,6 +27,10 @@ def test_trend_and_its_sentence(losses, word):
     assert sentence("running", 300, 19_200, 60.0, "", losses).startswith(t("sentence." + word).split("{")[0])
 
 
+def test_a_change_too_small_to_matter_is_called_level():
+    assert trend([0.2 - i * 1e-6 for i in range(3000)])[0] == "level"
+
+
 def test_chance_is_not_called_a_trend():
     wrong = sum(trend(noisy([0.2] * 90, 0.05, seed))[0] != "level" for seed in range(300))
     assert wrong <= 6  # 3 standard errors: 0.3 % expected, 2 % allowed
