@@ -85,11 +85,18 @@ def save_gif(
     milliseconds: int = 80,
 ) -> None:
     """uint8 (N, H, W, C) -> an endless GIF, there and back again. A whole file or nothing. Raises `DataError`."""
+    _write(Path(path), to_gif_bytes(pictures, recipe, scale=scale, milliseconds=milliseconds))
+
+
+def to_gif_bytes(
+    pictures: np.ndarray, recipe: dict[str, Any] | None = None, *, scale: int = 1, milliseconds: int = 80
+) -> bytes:
+    """The same GIF in memory."""
     frames = [enlarge(to_image(picture), scale) for picture in [*pictures, *pictures[-2:0:-1]]]
     comment = json.dumps({RECIPE_KEY: recipe}) if recipe else ""
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, comment=comment)
-    _write(Path(path), file.getvalue())
+    return file.getvalue()
 
 
 def read_recipe(path: Path | str) -> dict[str, Any] | None:
