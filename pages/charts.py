@@ -11,14 +11,19 @@ from pages.texts import t
 
 Series = Sequence[float | None]
 LIMIT = 1500  # points a trace: what a chart can show, and few enough that a poll stays small
+SMOOTHED_POINTS = 300
 
 
 def loss_figure(steps: Sequence[int], losses: Series, smooth: float = 0.9, log: bool = False) -> dict[str, Any]:
-    """The training loss: every step faintly (peaks kept), and the smoothed line. `smooth` is 0 (off) to below 1."""
+    """The training loss: every step faintly (peaks kept), and the smoothed line. `smooth` is 0 (off) to below 1:
+    the fading from one point to the next on a chart of 300 points."""
     mean_steps, means = bucket_means(steps, losses, LIMIT)
     traces = [
         _trace(*min_max(steps, losses, LIMIT), name=t("charts.trace.raw"), ink="faint", width=1, hover=smooth == 0)
     ]
+    if smooth > 0 and means:
+        # The width of the average is a share of the chart, so a young run is not flattened and a long one not left noisy.
+        smooth = smooth ** (SMOOTHED_POINTS / len(means))
     if smooth > 0:
         traces.append(
             _trace(mean_steps, smoothed(means, smooth), name=t("charts.trace.smooth"), ink="accent", width=2.5)

@@ -44,6 +44,15 @@ def test_without_smoothing_there_is_one_line_that_answers_the_mouse():
 
 
 class TestSmoothing:
+    def test_looks_alike_on_a_short_and_a_long_run(self):
+        """The bend of a broken line is rounded over the same share of the chart."""
+
+        def at_bend(n):
+            losses = [abs(i / n - 0.5) for i in range(n)]
+            return charts.loss_figure(range(1, n + 1), losses, 0.9)["data"][1]["y"][n // 2]
+
+        assert at_bend(60) == pytest.approx(at_bend(1200), rel=0.1)
+
     def test_weights_by_hand(self):
         w = 0.5
         expected = (w * 3.0 + 1.0 + w * 2.0) / (2 * w + 1)
