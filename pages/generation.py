@@ -1,16 +1,446 @@
-"""The Generation tab: an empty state until it can make pictures."""
+"""The Generation tab: choose a model; its pictures sharpen step by step. Samples, walks between two seeds, comparisons.
 
-from typing import TYPE_CHECKING
+A request works on a thread of its own (`ddpm_core.jobs`); the event here only relays what it shows, and is free the moment
+somebody cancels, closes the page or asks anew.
+"""
+
+import base64
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
+from ddpm_core import pictures, shelf
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.jobs import Desk
 from pages import widgets
-from pages.texts import t
+from pages.texts import duration, number, t
 
 if TYPE_CHECKING:
+    from ddpm_core.generator import Generator, Preview
     from ddpm_core.session import Session
+
+SAMPLERS = ("dpm++2m", "ddim")
+MOST = {"samples": 64, "frames": 64, "each": 16, "models": 3}
+LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
+MOST_STEPS = 1000
+PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
+
+Told = tuple[Any, Any]  # for the canvas (assets/canvas.js names the fields) and for the line above it
 
 
 def build(session: "Session") -> None:
-    with gr.Column(elem_id="generation", elem_classes="card"):
-        widgets.line("generation_empty", t("generation.soon"))
+    """Lays the tab out and wires it."""
+    maker = Maker(session)
+    with gr.Row(elem_id="generation_view", equal_height=False):
+        with gr.Column(scale=2, min_width=340), gr.Column(elem_classes="card", elem_id="generation_form"):
+            model = gr.Dropdown(
+                [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
+            )
+            several = gr.Dropdown(
+                [],
+                multiselect=True,
+                max_choices=MOST["models"],
+                interactive=True,
+                visible="hidden",
+                elem_id="compare_models",
+                label=t("generation.models"),
+                info=t("generation.models.why"),
+            )
+            steps = _slider("steps", t("generation.steps"), 20, 1, 200, t("generation.steps.why"))
+            sampler = gr.Radio(
+                [(t("generation.sampler." + name), name) for name in SAMPLERS],
+                value=SAMPLERS[0],
+                elem_id="sampler",
+                label=t("generation.sampler"),
+                info=t("generation.sampler.why"),
+            )
+            with gr.Tabs(elem_id="generation_modes"):
+                with gr.Tab(t("generation.mode.sample"), id="sample") as sample_tab:
+                    samples = _slider("samples", t("generation.samples"), 16, 1, MOST["samples"])
+                    gen_seed = _seed("gen_seed", t("generation.seed"), t("generation.seed.why"), 0)
+                    generate_button = gr.Button(t("generation.generate"), variant="primary", elem_id="generate")
+                with gr.Tab(t("generation.mode.walk"), id="interpolate") as walk_tab:
+                    with gr.Row():
+                        seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
+                        seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
+                    frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
+                    walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
+                with gr.Tab(t("generation.mode.compare"), id="compare") as compare_tab:
+                    each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
+                    compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
+                    compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
+        with gr.Column(scale=5, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
+            with gr.Row(elem_id="generation_head", equal_height=False):
+                status = widgets.line("generation_status")
+                cancel = gr.Button(t("generation.cancel"), elem_id="cancel", size="sm", scale=0, min_width=96)
+            canvas = widgets.canvas()
+
+    for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
+        widgets.as_given(field)
+
+    def on_generate(
+        model: str | None, samples: int, seed: int, steps: int, sampler: str, request: gr.Request
+    ) -> Iterator[Told]:
+        yield from maker.generate(_page(request), model, samples, seed, steps, sampler)
+
+    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, request: gr.Request):
+        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler)
+
+    def on_compare(models, samples, seed, steps, sampler, request: gr.Request):
+        yield from maker.compare(_page(request), models, samples, seed, steps, sampler)
+
+    def on_cancel(request: gr.Request) -> None:
+        maker.cancel(_page(request))
+
+    quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+    # The device is shared by turns, so nobody waits in Gradio's queue; asking anew takes back what was asked before.
+    work: Any = {"outputs": [canvas, status], "concurrency_limit": None, "trigger_mode": "multiple"}
+    # The one event that programs may call by name: "/generate".
+    generate_button.click(
+        on_generate,
+        [model, samples, gen_seed, steps, sampler],
+        **work,
+        show_progress="hidden",
+        api_name="generate",
+        api_description=t("generation.api"),
+    )
+    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler], **work, **quiet)
+    compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
+    cancel.click(on_cancel, queue=False, js="() => Studio.cancelled()", **quiet)
+
+    # The canvas looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
+    remembered = "(one, several) => [one || Studio.place.get('model'), several]"
+    canvas.refresh(
+        lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
+    )
+    model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
+    # A comparison has its own list of models, in the place of the other.
+    for tab, one, more in ((sample_tab, True, "hidden"), (walk_tab, True, "hidden"), (compare_tab, "hidden", True)):
+        swap = [{"__type__": "update", "visible": one}, {"__type__": "update", "visible": more}]
+        tab.select(None, outputs=[model, several], js=f"() => ({json.dumps(swap)})", **quiet)
+
+
+# ---- what the events do; plain functions of values, tested without a browser
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One model's part of a request, and where it stands."""
+
+    card: shelf.Card
+    generator: "Generator"
+    preview: "Preview | None"  # None: not begun
+    seconds: float  # spent on it so far
+
+
+Shots = tuple[Shown, ...]
+
+
+class Maker:
+    """Answers the tab's buttons. `page` says who asks: one request a page, and asking anew takes back the one before."""
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.desk = Desk()
+        self.shelf = shelf.Shelf(session.turns)
+
+    def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
+        """One picture a seed, from `seed` on."""
+        with _Reading() as wrong:
+            card = shelf.find(self.session.root, model)
+            count = _whole("samples", samples, 1, MOST["samples"], 16)
+            first = _whole("seed", seed, 0, LARGEST_SEED - count, 0)
+            how = _how(steps, sampler)
+        if wrong.told:
+            yield self._refuse(page, wrong.told)
+            return
+        seeds = range(first, first + count)
+
+        def draw(shots: Shots) -> dict[str, Any]:
+            return {"view": "grid", "grid": _grid(shots[0], _seeds_alt(first, count))}
+
+        def finish(shots: Shots) -> Told:
+            recipe = shots[0].generator.recipe(seed=first, samples=count, **how)
+            files = [_png(f"{card.run}_seed{first}_{count}", _enlarged(shots[0]), recipe)]
+            line = t("generation.done" if count > 1 else "generation.done.one", **self._facts(shots, count, first))
+            return {"view": "grid", "grid": _grid(shots[0], _seeds_alt(first, count), recipe), "files": files}, line
+
+        yield from self._relay(page, [card], lambda made: made.sample(seeds, **how), draw, finish)
+
+    def interpolate(
+        self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any
+    ) -> Iterator[Told]:
+        """A walk between two seeds: all frames sharpen together, then one scrubs through them."""
+        with _Reading() as wrong:
+            card = shelf.find(self.session.root, model)
+            a, b = (_whole("seed", seed, 0, LARGEST_SEED, 0) for seed in (seed_a, seed_b))
+            count = _whole("frames", frames, 2, MOST["frames"], 16)
+            how = _how(steps, sampler)
+        if wrong.told:
+            yield self._refuse(page, wrong.told)
+            return
+        alt = t("generation.walk.alt", a=a, b=b)
+
+        def draw(shots: Shots) -> dict[str, Any]:
+            return {"view": "grid", "grid": _grid(shots[0], alt)}
+
+        def finish(shots: Shots) -> Told:
+            made = _pictures(shots[0])
+            recipe = shots[0].generator.recipe(seeds=[a, b], frames=count, **how)
+            name, scale = f"{card.run}_seed{a}_to_{b}", _scale(made)
+            pace = min(400, max(30, 2400 // count))  # about as many seconds whatever the number of frames
+            gif = pictures.to_gif_bytes(made, recipe, scale=scale, milliseconds=pace)
+            files = [_png(name, _enlarged(shots[0]), recipe), _file(name + ".gif", "gif", gif)]
+            walk = {"frames": [pictures.to_data_uri(frame) for frame in made], "a": a, "b": b, "alt": alt}
+            line = t("generation.walk.done", **self._facts(shots, count, a), a=a, b=b)
+            return {"view": "walk", "walk": walk, "files": files}, line
+
+        yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
+
+    def compare(self, page: str, models: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
+        """The same seeds with up to three models, which sharpen side by side."""
+        with _Reading() as wrong:
+            keys = models if isinstance(models, list) else [models] if models else []
+            if len(keys) > MOST["models"]:
+                raise UsageError(t("generation.models.many", most=MOST["models"]))
+            cards = [shelf.find(self.session.root, key) for key in dict.fromkeys(map(str, keys))]
+            if not cards:
+                shelf.find(self.session.root, None)  # no model at all is another story than none chosen
+                raise UsageError(t("generation.models.none"))
+            count = _whole("samples", samples, 1, MOST["each"], 4)
+            first = _whole("seed", seed, 0, LARGEST_SEED - count, 0)
+            how = _how(steps, sampler)
+        if wrong.told:
+            yield self._refuse(page, wrong.told)
+            return
+        seeds = range(first, first + count)
+
+        def draw(shots: Shots) -> dict[str, Any]:
+            return {"view": "compare", "models": [_column(shot, first, count) for shot in shots]}
+
+        def finish(shots: Shots) -> Told:
+            rows = [(_label(shot.card), _pictures(shot)) for shot in shots]
+            recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
+            files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
+            line = t("generation.compare.done", **self._facts(shots, count, first), models=len(shots))
+            return {**draw(shots), "files": files}, line
+
+        yield from self._relay(page, cards, lambda made: made.sample(seeds, **how), draw, finish)
+
+    def cancel(self, page: str) -> None:
+        job = self.desk.current(page)
+        if job is not None:
+            job.cancel()
+
+    def choices(self, one: Any, several: Any) -> list[Any]:
+        """Updates for both lists of models. What was chosen stays while it is there."""
+        known = shelf.cards(self.session.root)
+        named = [(_label(card), card.key) for card in known]
+        keys = [card.key for card in known]
+        kept = [key for key in several or [] if key in keys]
+        if not kept:  # a comparison is most telling between runs; with one run, between its models
+            newest = {card.run: card.key for card in reversed(known)}.values()
+            kept = list(dict.fromkeys([*reversed(newest), *keys]))[: max(2, min(len(newest), MOST["models"]))]
+        chosen = one if one in keys else keys[0] if keys else None
+        return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
+
+    # ---- how a request is relayed
+
+    def _relay(
+        self,
+        page: str,
+        chosen: list[shelf.Card],
+        walk: Callable[["Generator"], Iterable["Preview"]],
+        draw: Callable[[Shots], dict[str, Any]],
+        finish: Callable[[Shots], Told],
+    ) -> Iterator[Told]:
+        begun, shots = time.monotonic(), None
+        job = self.desk.begin(page, lambda: _work(self.shelf, chosen, walk))
+        try:
+            # Gradio closes a stream when its page goes only after the first word: so one comes before anything can wait.
+            yield {"busy": True, "done": 0}, self._progress(None, 0.0)
+            for state in job.follow():
+                shots = state or shots
+                told = {"busy": True, **draw(state), "done": _done(state)} if state else gr.skip()
+                yield told, self._progress(shots, time.monotonic() - begun)
+            if self.desk.current(page) is not job:
+                yield gr.skip(), gr.skip()  # a newer request of this page has the canvas
+            elif job.cancelled:
+                where = _steps(shots) if shots else None
+                line = t("generation.cancelled.at", **where) if where else t("generation.cancelled")
+                yield {"busy": False, "cancelled": True}, line
+            elif job.error is not None or shots is None:
+                yield {"busy": False}, _sentence(job.error)
+            else:
+                told, line = finish(shots)
+                yield {"busy": False, "done": 1, **told}, line
+        finally:
+            # Also when the page was closed: then this generator is, at one of the yields above.
+            job.cancel()
+            self.desk.clear(page, job)
+
+    def _refuse(self, page: str, line: str) -> Told:
+        self.desk.clear(page)
+        return {"busy": False}, line
+
+    def _progress(self, shots: Shots | None, seconds: float) -> str:
+        run, status = self.session.current()
+        beside = run is not None and status is not None and status.state == "running"
+        words = t("generation.step", **_steps(shots), seconds=_seconds(seconds)) if shots else t("generation.loading")
+        return f"{words} {t('generation.beside', run=run.name)}" if beside and run is not None else words
+
+    def _facts(self, shots: Shots, count: int, first: int) -> dict[str, Any]:
+        return {
+            "count": count,
+            "seconds": _seconds(sum(shot.seconds for shot in shots)),
+            "first": first,
+            "last": first + count - 1,
+            "model": shots[0].card.run,
+        }
+
+
+def _work(
+    kept: shelf.Shelf, chosen: list[shelf.Card], walk: Callable[["Generator"], Iterable["Preview"]]
+) -> Iterator[Shots]:
+    """Loads the models, then lets them take turns, so that all of them sharpen together. Runs on the job's thread."""
+    loaded = [(card, kept.take(card.path)) for card in chosen]
+    walks = [iter(walk(generator)) for _, generator in loaded]
+    shots = [Shown(card, generator, None, 0.0) for card, generator in loaded]
+    while True:
+        i = min(range(len(shots)), key=lambda i: (preview := shots[i].preview) is not None and preview.done)
+        begun = time.monotonic()
+        preview = next(walks[i], None)
+        if preview is None:
+            return
+        shots[i] = Shown(*loaded[i], preview, shots[i].seconds + time.monotonic() - begun)
+        yield tuple(shots)
+
+
+class _Reading:
+    """Catches the mistake in a form: `told` is its one line."""
+
+    told = ""
+
+    def __enter__(self) -> "_Reading":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if isinstance(error, StudioError):
+            self.told = _sentence(error)
+            return True
+        return False
+
+
+# ---- small helpers
+
+
+def _page(request: gr.Request) -> str:
+    return str(request.session_hash or "")
+
+
+def _how(steps: Any, sampler: Any) -> dict[str, Any]:
+    if sampler not in SAMPLERS:
+        raise UsageError(t("generation.sampler.unknown", sampler=repr(sampler)[:40], known=", ".join(SAMPLERS)))
+    return {"steps": _whole("steps", steps, 1, MOST_STEPS, 20), "sampler": sampler}
+
+
+def _whole(name: str, value: Any, low: int, high: int, example: int) -> int:
+    """A whole number from a form; 5.0 is 5. Raises `UsageError`."""
+    if value is None or value == "":
+        raise UsageError(t("error.empty", name=t("generation.name." + name), example=example))
+    exact = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(exact, bool) or not isinstance(exact, int) or not low <= exact <= high:
+        shown = repr(value)[:40]
+        raise UsageError(
+            t("generation.whole", name=t("generation.name." + name), value=shown, low=number(low), high=number(high))
+        )
+    return exact
+
+
+def _sentence(error: StudioError | None) -> str:
+    text = str(error or "")
+    return text[:1].upper() + text[1:]
+
+
+def _label(card: shelf.Card) -> str:
+    if card.step is None:
+        return t("generation.card.unknown", run=card.run, kind=card.kind, size=card.size)
+    return t("generation.card", run=card.run, kind=card.kind, size=card.size, step=number(card.step))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def _done(shots: Shots) -> float:
+    return sum(shot.preview.done if shot.preview else 0.0 for shot in shots) / len(shots)
+
+
+def _steps(shots: Shots) -> dict[str, int]:
+    """The step that all pictures have behind them."""
+    begun = [shot.preview for shot in shots if shot.preview is not None]
+    behind = min(preview.step for preview in begun) if len(begun) == len(shots) else 0
+    return {"step": behind, "steps": begun[0].steps}
+
+
+def _seeds_alt(first: int, count: int) -> str:
+    return t("generation.grid.alt", count=count, first=first, last=first + count - 1)
+
+
+def _pictures(shot: Shown) -> np.ndarray:
+    assert shot.preview is not None
+    return shot.preview.pictures
+
+
+def _grid(shot: Shown, alt: str, recipe: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The grid as an <img> takes it; while it is unfinished no larger than the page can swallow ten times a second."""
+    made = _pictures(shot)
+    if shot.preview is not None and shot.preview.done < 1:
+        pixels = made.shape[0] * made.shape[1] * made.shape[2]
+        every = math.ceil(math.sqrt(pixels / PREVIEW_PIXELS))
+        made = made[:, ::every, ::every]
+    # The gap grows with the picture: grids of different models then have the same shape.
+    image = pictures.grid(made, gap=max(1, made.shape[1] // 16))
+    return {"src": pictures.to_data_uri(image, recipe=recipe), "alt": alt, "size": shot.generator.size}
+
+
+def _column(shot: Shown, first: int, count: int) -> dict[str, Any]:
+    """One model of a comparison."""
+    size, step = shot.generator.size, number(shot.generator.model.step)
+    about = t("generation.column", kind=shot.card.kind, step=step, size=size)
+    head = {"key": shot.card.key, "name": shot.card.run, "about": about}
+    if shot.preview is None:
+        return head
+    return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _seeds_alt(first, count))}
+
+
+def _scale(made: np.ndarray) -> int:
+    """Files are opened in viewers that blur small pictures: they come large enough, each pixel a square."""
+    return max(1, 128 // made.shape[1])
+
+
+def _enlarged(shot: Shown) -> Any:
+    made = _pictures(shot)
+    return pictures.enlarge(pictures.grid(made), _scale(made))
+
+
+def _png(name: str, image: Any, recipe: dict[str, Any]) -> dict[str, str]:
+    return _file(name + ".png", "png", pictures.to_png_bytes(image, recipe=recipe))
+
+
+def _file(name: str, kind: str, content: bytes) -> dict[str, str]:
+    return {"name": name, "kind": kind, "href": f"data:image/{kind};base64,{base64.b64encode(content).decode()}"}
+
+
+def _slider(key: str, label: str, value: int, low: int, high: int, why: str | None = None) -> gr.Slider:
+    return gr.Slider(low, high, value, step=1, label=label, info=why, elem_id=key)
+
+
+def _seed(key: str, label: str, why: str, value: int) -> gr.Number:
+    return gr.Number(value, step=1, label=label, info=why, elem_id=key, min_width=100)

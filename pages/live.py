@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from ddpm_core import shelf
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import ALIVE, Run, Status, all_runs
 from pages import charts, look, reading
@@ -84,6 +85,7 @@ class Live:
         asked: dict[str, Callable[[Request], Response]] = {
             "/studio/status": self.status,
             "/studio/runs": self.runs,
+            "/studio/models": self.models,
             "/studio/run/{name}": self.run,
             "/studio/charts/{name}": self.charts,
             "/studio/picture/{folder}/{name}/{file}": self.picture,
@@ -142,6 +144,10 @@ class Live:
                 }
             )
         return _json({"runs": found})
+
+    def models(self, request: Request) -> Response:
+        """What there is to make pictures with; the Generation tab looks here for new ones."""
+        return _json({"models": [[card.key, card.size, card.step] for card in shelf.cards(self.root)]})
 
     def run(self, request: Request) -> Response:
         """Everything told about one run but its charts."""

@@ -45,6 +45,13 @@ def epochs() -> gr.HTML:
     return _widget("epochs", '<section class="epochs" hidden></section>', "Studio.epochs(element)")
 
 
+def canvas() -> gr.HTML:
+    """What a model makes; its value is the dict that assets/canvas.js names. Its event "refresh": other models are there."""
+    return _widget(
+        "canvas", '<section class="canvas"></section>', "Studio.canvas(element, props, watch, () => trigger('refresh'))"
+    )
+
+
 def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
     """One line of text that a handler fills; its role makes screen readers tell it."""
     return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)
@@ -58,6 +65,11 @@ def peek() -> gr.HTML:
 def heading(text: str) -> gr.HTML:
     """A step of a form."""
     return gr.HTML(html_template=f"<h3>{text}</h3>", js_on_load=None, elem_classes="studio", apply_default_css=False)
+
+
+def as_given(field: gr.components.Component) -> None:
+    """Hands over whatever the browser sends: Gradio's own checks end in a toast or a traceback, ours in one clear line."""
+    field.preprocess = lambda payload: payload  # type: ignore[method-assign]
 
 
 def _widget(elem_id: str, frame: str, script: str, value: object = None) -> gr.HTML:
