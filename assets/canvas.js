@@ -1,0 +1,141 @@
+// The Generation tab's canvas: pictures that sharpen step by step, and what can be done with the finished ones.
+//
+// value: {busy, done: 0..1, cancelled} and, when there is something new to show, view with one of
+//   "grid"     grid: {src, alt, size}
+//   "walk"     walk: {frames: [data URIs], a, b, alt}
+//   "compare"  models: [{key, name, about, seconds, grid}]
+// and, when it is finished, files: [{name, kind, href}]. Without a view the canvas keeps what it shows.
+Studio.canvas = (element, props, watch, refresh) => {
+  const { t, h, put } = Studio;
+  const root = element.querySelector(".canvas");
+  const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
+  const empty = h("p", { class: "empty" });
+  const stage = h("div", { class: "canvas-stage" });
+  const files = h("div", { class: "canvas-files", hidden: true });
+  root.append(progress, empty, stage, files);
+
+  const views = { grid: Studio.gridView(), walk: Studio.walkView(), compare: Studio.compareView() };
+  let busy = false;
+
+  const show = (value) => {
+    if (!views[value.view]) return;
+    const view = views[value.view];
+    if (stage.firstChild !== view.element) stage.replaceChildren(view.element);
+    view.show(value);
+    saveable(value.files || []);
+  };
+
+  // Browsers refuse to save long data: addresses, so the bytes go into a blob.
+  let blobs = [];
+  const saveable = (list) => {
+    blobs.forEach((url) => URL.revokeObjectURL(url));
+    blobs = [];
+    files.hidden = list.length === 0;
+    const link = ({ name, kind, href }) => {
+      const bytes = Uint8Array.from(atob(href.slice(href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+      const url = URL.createObjectURL(new Blob([bytes], { type: "image/" + kind }));
+      blobs.push(url);
+      return h("a", { class: "quiet", href: url, download: name, title: t("canvas.save.why") }, t("canvas.save." + kind));
+    };
+    files.replaceChildren(...list.map(link), ...(list.length ? [h("span", { class: "hint" }, t("canvas.save.why"))] : []));
+  };
+
+  const draw = () => {
+    const value = props.value || {};
+    const begins = value.busy && !busy;
+    busy = Boolean(value.busy);
+    root.dataset.busy = busy;
+    // Numbers that change ten times a second are not read aloud; the line that ends it is.
+    document.getElementById("generation_status")?.querySelector(".line")?.setAttribute("aria-busy", busy);
+    if (value.done > 0) progress.value = value.done;
+    else progress.removeAttribute("value");
+    empty.hidden = empty.hidden || Boolean(value.view);
+    if (begins) {
+      // In a narrow window the canvas lies below the form: bring it, and Cancel, into sight.
+      const top = root.getBoundingClientRect().top;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      if (top < 0 || top > innerHeight - 200) root.closest(".card").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+    }
+    show(value);
+  };
+  watch("value", draw);
+
+  // Cancelling is told at once, whatever the studio is busy with; its own line follows.
+  Studio.cancelled = () => {
+    root.dataset.busy = false;
+    const line = document.getElementById("generation_status")?.querySelector(".line");
+    if (line) put(line, t("canvas.cancelled"));
+  };
+
+  let known = null;
+  Studio.poll(root, 3000, async () => {
+    const { models } = await Studio.get("/studio/models");
+    put(empty, t(models.length ? "canvas.ready" : "canvas.empty"));
+    if (JSON.stringify(models) === known) return;
+    known = JSON.stringify(models);
+    refresh();
+  });
+  draw();
+};
+
+// An image whose pixels are squares: enlarged by a whole number, as far as the place allows. Pictures larger than their
+// place are made smaller the usual, smooth way.
+Studio.pixelImage = () => {
+  const image = Studio.h("img", { class: "canvas-picture", alt: "" });
+  const fit = () => {
+    const place = image.parentElement;
+    if (!place || !image.naturalWidth || !place.clientWidth) return;
+    const room = Math.min(place.clientWidth, Math.max(320, innerHeight - 260)) * devicePixelRatio;
+    const times = Math.floor(room / image.naturalWidth);
+    image.classList.toggle("pixels", times >= 1);
+    image.style.width = times >= 1 ? `${(times * image.naturalWidth) / devicePixelRatio}px` : `${place.clientWidth}px`;
+  };
+  image.addEventListener("load", fit);
+  new ResizeObserver(fit).observe(image);
+  addEventListener("resize", fit);
+  return image;
+};
+
+Studio.gridView = () => {
+  const image = Studio.pixelImage();
+  return {
+    element: Studio.h("div", { class: "canvas-one" }, image),
+    show: ({ grid }) => {
+      image.src = grid.src;
+      image.alt = grid.alt;
+    },
+  };
+};
+
+// Models side by side at the same height: their grids have the same shape, whatever the size of their pictures.
+Studio.compareView = () => {
+  const { t, h, put } = Studio;
+  const element = h("div", { class: "canvas-models" });
+  let columns = [];
+  const column = () => {
+    const image = h("img", { class: "canvas-picture pixels", alt: "" });
+    const name = h("span", { class: "canvas-name" });
+    const about = h("span", { class: "hint" });
+    const seconds = h("span", { class: "canvas-seconds" });
+    return { image, name, about, seconds, figure: h("figure", {}, image, h("figcaption", {}, name, about, seconds)) };
+  };
+  return {
+    element,
+    show: ({ models }) => {
+      if (columns.length !== models.length) {
+        columns = models.map(column);
+        element.replaceChildren(...columns.map((each) => each.figure));
+        element.style.setProperty("--models", models.length);
+      }
+      models.forEach((model, i) => {
+        const { image, name, about, seconds } = columns[i];
+        put(name, model.name);
+        put(about, model.about);
+        put(seconds, model.seconds || t("canvas.soon"));
+        if (!model.grid) return image.removeAttribute("src");
+        image.src = model.grid.src;
+        image.alt = `${model.name}: ${model.grid.alt}`;
+      });
+    },
+  };
+};
