@@ -111,8 +111,8 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {
 
 # Batch and learning rate that go with them.
 _RECIPES: dict[tuple[str, int], dict[str, Any]] = {
-    ("cpu", 32): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50},
-    ("cpu", 64): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50},
+    ("cpu", 32): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
+    ("cpu", 64): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
     ("cpu", 96): {"batch_size": 32, "lr": 7e-4},
     ("cpu", 128): {"batch_size": 32, "lr": 7e-4},
     ("cpu", 256): {"batch_size": 32, "lr": 7e-4},
@@ -139,6 +139,7 @@ class RunConfig:
     batch_size: int = 64  # pictures in one optimizer step
     lr: float = 1e-3  # AdamW's learning rate after the warm-up
     warmup_steps: int = 100  # the learning rate rises linearly over these steps
+    decay_steps: int = 0  # after these steps it falls as 1 / sqrt(step); 0 = never
     weight_decay: float = 0.0  # AdamW's decoupled weight decay
     grad_clip: float = 1.0  # largest norm of the gradient; longer ones are shortened
     ema_length: float = 0.1  # width of the weight average relative to the run's length so far (sigma_rel of EDM2)
@@ -176,6 +177,7 @@ class RunConfig:
         _check_whole("batch_size", self.batch_size, 1, 4096)
         _check_number("lr", self.lr, 1e-7, 1.0)
         _check_whole("warmup_steps", self.warmup_steps, 0, 1_000_000)
+        _check_whole("decay_steps", self.decay_steps, 0, 1_000_000_000)
         _check_number("weight_decay", self.weight_decay, 0.0, 10.0)
         _check_number("grad_clip", self.grad_clip, 1e-3, 1e6)
         _check_number("ema_length", self.ema_length, 0.01, 0.25)

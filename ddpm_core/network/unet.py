@@ -87,6 +87,8 @@ class UNet(nn.Module):
 class NoiseLevelEmbedding(nn.Module):
     """ln(sigma), a number from about -5 to 10, as waves of 32 frequencies and two linear layers: (B,) -> (B, width)."""
 
+    frequencies: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         # The slowest wave spans the whole range and the fastest a fortieth of it: neighbouring noise levels look alike.

@@ -35,5 +35,6 @@ class PowerEMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        averages, weights = list(self.network.parameters()), list(network.parameters())
+        averages: list[torch.Tensor] = list(self.network.parameters())
+        weights: list[torch.Tensor] = list(network.parameters())
         torch._foreach_lerp_(averages, weights, 1 - beta(step, self.gamma))

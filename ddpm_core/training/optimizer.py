@@ -1,7 +1,7 @@
-"""The optimizer and its learning rate: AdamW with a linear warm-up, then constant.
+"""The optimizer and its learning rate: AdamW; the rate warms up, stays, and falls as 1 / sqrt(step).
 
-Constant, because the weight average (ema.py) does what a decay would do, and a run can be made longer afterwards without
-having to be repeated.
+None of it depends on how long the run will be, so a run can be made longer afterwards and is the same as if it had been
+planned that long; the weight average (ema.py) does what a decay to zero would do.
 """
 
 from typing import Any
@@ -25,8 +25,10 @@ def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
-    """The rate of optimizer step `step` (0, 1, ...): rises to `config.lr` over `config.warmup_steps`, then stays."""
-    return config.lr * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    """The rate of optimizer step `step` (0, 1, ...), with the inverse-square-root decay of EDM2 (arXiv 2312.02696, eq. 67)."""
+    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    fall = (config.decay_steps / step) ** 0.5 if config.decay_steps and step > config.decay_steps else 1.0
+    return config.lr * rise * fall
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_core import devices
 from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, default_epochs
+from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
 from ddpm_core.training.previews import FIRST_PREVIEW
 
@@ -69,7 +70,9 @@ def forecast(
     parameters, flops, activations = count(config.network, config.size, channels)
     epochs = config.epochs or default_epochs(pictures)
     steps = math.ceil(epochs * pictures / config.batch_size)
-    steps = min(steps, config.max_steps or steps)
+    if config.max_steps and config.max_steps < steps:
+        steps = config.max_steps
+        epochs = math.ceil(steps * config.batch_size / pictures)
     # Weights, gradients, two moments and the average; then what the backward pass needs, at half precision under amp.
     half = 0.5 if config.amp and devices.bfloat16_pays(device) else 1.0
     memory = 5 * 4 * parameters + int(half * activations) * config.batch_size
@@ -126,9 +129,11 @@ def images_per_second(
     return _trial(small, 32, channels, batch_size, amp, device) * count(small, 32, channels)[1] / flops
 
 
-@functools.lru_cache(maxsize=64)
+_best_pace: dict[tuple, float] = {}
+
+
 def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device) -> float:
-    """Batches that grow until one takes long enough to trust."""
+    """Batches that grow until one takes long enough to trust. The best of all trials counts: other work only slows them."""
     model = UNet(network, channels).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
 
@@ -145,10 +150,17 @@ def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, am
         return time.perf_counter() - start
 
     seconds_of(1)  # the first time pays for choosing kernels
-    batch = 1
-    while (seconds := seconds_of(batch)) < TRIAL_SECONDS / 4 and batch < batch_size:
-        batch = min(batch_size, 4 * batch)
-    return batch / min(seconds, seconds_of(batch))
+    batch, pace = 1, 0.0
+    with contextlib.suppress(torch.OutOfMemoryError):  # then the largest batch that fitted has to do
+        while (seconds := seconds_of(batch)) < TRIAL_SECONDS / 4 and batch < batch_size:
+            pace = batch / seconds
+            batch = min(batch_size, 4 * batch)
+        pace = batch / min(seconds, seconds_of(batch))
+    if not pace:
+        raise UsageError("this network does not fit into the device's memory: choose a smaller size or preset.")
+    key = (network, side, channels, batch_size, amp, device)
+    _best_pace[key] = max(pace, _best_pace.get(key, 0.0))
+    return _best_pace[key]
 
 
 def duration(seconds: float) -> str:

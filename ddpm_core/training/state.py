@@ -27,15 +27,15 @@ class TrainingState:
         self.config = config
         self.pictures, self.channels = images.shape[:2]
         self.device = device
-        self.data_mark = zlib.crc32(images)
+        self.data_mark = zlib.crc32(images.data)
         self.network = network.to(device)
         self.ema = PowerEMA(self.network, config.ema_length)
         self.optimizer = optimizers.adamw(self.network, config)
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
-        self.epoch_loss = torch.zeros((), device=device)  # sum over the epoch's steps so far, on the device
-        self.epoch_steps = 0
+        self.loss_sum = torch.zeros((), device=device)  # since the best model was last judged; on the device
+        self.loss_steps = 0
 
     @property
     def images(self) -> int:
@@ -47,11 +47,11 @@ class TrainingState:
         """Epochs completed."""
         return self.images // self.pictures
 
-    def close_epoch(self) -> float:
-        """The mean loss of the epoch that ended; starts counting the next."""
-        mean = self.epoch_loss.item() / self.epoch_steps
-        self.epoch_loss.zero_()
-        self.epoch_steps = 0
+    def take_mean_loss(self) -> float:
+        """The mean loss since this was last asked; starts counting anew."""
+        mean = self.loss_sum.item() / self.loss_steps
+        self.loss_sum.zero_()
+        self.loss_steps = 0
         return mean
 
     def save_model(self, path: Path, loss: float | None) -> None:
@@ -75,8 +75,8 @@ class TrainingState:
             "step": self.step,
             "seconds": seconds,
             "best_loss": self.best_loss,
-            "epoch_loss": self.epoch_loss,
-            "epoch_steps": self.epoch_steps,
+            "loss_sum": self.loss_sum,
+            "loss_steps": self.loss_steps,
             "data_mark": self.data_mark,
             "threads": torch.get_num_threads(),
             "weights": self.network.state_dict(),
@@ -107,8 +107,8 @@ class TrainingState:
         self.step = saved["step"]
         self.seconds = saved["seconds"]
         self.best_loss = saved["best_loss"]
-        self.epoch_loss = saved["epoch_loss"].to(self.epoch_loss.device)
-        self.epoch_steps = saved["epoch_steps"]
+        self.loss_sum = saved["loss_sum"].to(self.loss_sum.device)
+        self.loss_steps = saved["loss_steps"]
 
     def start_from(self, path: str) -> None:
         """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""

@@ -29,7 +29,9 @@ from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
 from ddpm_core.training.state import TrainingState
 
-SAVE_EVERY_SECONDS = 300.0  # the resume point is at most this old, however long an epoch takes
+FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
+SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
+BEST_OVER_STEPS = 50  # the mean of fewer losses is mostly chance, and says nothing about which model is best
 
 
 class StoppedEarly(Exception):
@@ -106,7 +108,7 @@ def train(
         journal = Journal(run, status, config.batch_size, state.seconds, report)
         journal.set()
         few, many = (36, 64) if config.size <= 64 else (16, 36)
-        last_save = time.monotonic()
+        next_save = time.monotonic() + FIRST_SAVE_SECONDS
 
         try:
             while True:
@@ -136,7 +138,7 @@ def train(
                     try:
                         loss = batch_loss(network, state.step)
                     except Exception as error:
-                        if network is state.network:
+                        if network is state.network or isinstance(error, torch.OutOfMemoryError):
                             raise
                         journal.set(
                             message=f"torch.compile does not work here, going on without it ({type(error).__name__})"
@@ -149,8 +151,8 @@ def train(
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.ema.update(state.network, state.step)
-                    state.epoch_loss += loss.detach()
-                    state.epoch_steps += 1
+                    state.loss_sum += loss.detach()
+                    state.loss_steps += 1
                     journal.note(loss.detach(), grad_norm)
 
                 # Report.
@@ -163,25 +165,26 @@ def train(
                     draw_samples(run.progress / f"quick_step_{state.step}.png", few, 12)
 
                 # An epoch is over: is this the best model so far?
-                if epoch > epoch_before:
-                    loss_of_epoch = state.close_epoch()
-                    if loss_of_epoch < 0.995 * state.best_loss:
-                        state.best_loss = loss_of_epoch
-                        state.save_model(run.best_path, loss_of_epoch)
+                if epoch > epoch_before and state.loss_steps >= BEST_OVER_STEPS:
+                    mean_loss = state.take_mean_loss()
+                    if mean_loss < 0.995 * state.best_loss:
+                        state.best_loss = mean_loss
+                        state.save_model(run.best_path, mean_loss)
                 if epoch // config.sample_every > epoch_before // config.sample_every:
                     draw_samples(run.progress / f"quick_epoch_{round_down(epoch, config.sample_every)}.png", few, 20)
                 if epoch // config.checkpoint_every > epoch_before // config.checkpoint_every:
                     number = round_down(epoch, config.checkpoint_every)
-                    state.save_model(run.epoch_path(number), loss_of_epoch)
+                    state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
                     save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
-                    last_save = -math.inf
+                    next_save = -math.inf
 
                 # A point to resume from.
-                if time.monotonic() - last_save > SAVE_EVERY_SECONDS:
+                if (now := time.monotonic()) >= next_save:
                     journal.tick()
                     state.save(run, journal.seconds)
-                    last_save = time.monotonic()
+                    cost = time.monotonic() - now
+                    next_save = now + max(FIRST_SAVE_SECONDS, cost / SAVE_SHARE)
 
             # The end: a stop keeps everything that an orderly finish keeps.
             journal.write_line(state.step, state.images / state.pictures, optimizers.learning_rate(config, state.step))

@@ -1,0 +1,55 @@
+"""The fair lock: one at a time, and a loop that lets go and grabs again lets others in."""
+
+import threading
+
+import pytest
+
+from ddpm_core.turns import Turns
+
+
+def test_one_at_a_time():
+    turns, inside, most = Turns(), [], []
+
+    def work():
+        for _ in range(200):
+            with turns():
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(most) == 800 and max(most) == 1
+
+
+def test_whoever_waits_comes_next():
+    turns = Turns()
+    order = []
+    waiting = threading.Event()
+
+    def guest():
+        waiting.set()
+        with turns():
+            order.append("guest")
+
+    with turns():
+        thread = threading.Thread(target=guest)
+        thread.start()
+        waiting.wait(30)
+        while turns._last_ticket < 2:  # until the guest stands in line
+            pass
+    with turns():
+        order.append("host")
+    thread.join(timeout=30)
+    assert order == ["guest", "host"]
+
+
+def test_an_error_inside_gives_the_turn_on():
+    turns = Turns()
+    with pytest.raises(ValueError), turns():
+        raise ValueError
+    with turns():
+        pass
