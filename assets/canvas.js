@@ -1,21 +1,25 @@
 // The Generation tab's canvas: pictures that sharpen step by step, and what can be done with the finished ones.
 //
-// value: {busy, done: 0..1, cancelled} and, when there is something new to show, view with one of
+// value: {busy, done: 0..1, line} and, when there is something new to show, view with one of
 //   "grid"     grid: {src, alt, size}
 //   "walk"     walk: {frames: [data URIs], a, b, alt}
 //   "compare"  models: [{key, name, about, seconds, grid}]
 // and, when it is finished, files: [{name, kind, href}]. Without a view the canvas keeps what it shows.
-Studio.canvas = (element, props, watch, refresh) => {
+Studio.canvas = (element, props, watch, tell) => {
   const { t, h, put } = Studio;
   const root = element.querySelector(".canvas");
+  const line = h("p", { id: "generation_status", class: "line", role: "status" });
+  const cancel = h("button", { id: "cancel", type: "button", class: "quiet", title: t("canvas.cancel.why") }, t("canvas.cancel"));
   const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
-  const empty = h("p", { class: "empty" });
+  const words = h("p", { class: "empty" });
+  const empty = h("div", { class: "canvas-empty" }, h("div", { class: "canvas-blanks", "aria-hidden": "true" }, ...[...Array(16)].map(() => h("i"))), words);
   const stage = h("div", { class: "canvas-stage" });
   const files = h("div", { class: "canvas-files", hidden: true });
-  root.append(progress, empty, stage, files);
+  root.append(h("div", { class: "canvas-head" }, line, cancel), progress, empty, stage, files);
 
   const views = { grid: Studio.gridView(), walk: Studio.walkView(), compare: Studio.compareView() };
   let busy = false;
+  let cancelled = false; // here, and the studio has not answered yet
 
   const show = (value) => {
     if (!views[value.view]) return;
@@ -42,50 +46,58 @@ Studio.canvas = (element, props, watch, refresh) => {
 
   const draw = () => {
     const value = props.value || {};
-    const begins = value.busy && !busy;
-    busy = Boolean(value.busy);
-    root.dataset.busy = busy;
+    const begins = value.busy && !value.done;
+    if (cancelled && value.busy && !begins) return; // a picture that was on its way
+    cancelled = false;
+    put(line, value.line || "");
     // Numbers that change ten times a second are not read aloud; the line that ends it is.
-    document.getElementById("generation_status")?.querySelector(".line")?.setAttribute("aria-busy", busy);
+    line.setAttribute("aria-busy", Boolean(value.busy));
+    setBusy(value.busy);
     if (value.done > 0) progress.value = value.done;
     else progress.removeAttribute("value");
     empty.hidden = empty.hidden || Boolean(value.view);
-    if (begins) {
+    show(value);
+  };
+  const setBusy = (now) => {
+    if (now && !busy) {
       // In a narrow window the canvas lies below the form: bring it, and Cancel, into sight.
       const top = root.getBoundingClientRect().top;
       const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
       if (top < 0 || top > innerHeight - 200) root.closest(".card").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
     }
-    show(value);
+    busy = Boolean(now);
+    root.dataset.busy = busy;
   };
   watch("value", draw);
 
   // Cancelling is told at once, whatever the studio is busy with; its own line follows.
-  Studio.cancelled = () => {
-    root.dataset.busy = false;
-    const line = document.getElementById("generation_status")?.querySelector(".line");
-    if (line) put(line, t("canvas.cancelled"));
-  };
+  cancel.addEventListener("click", () => {
+    cancelled = true;
+    setBusy(false);
+    line.setAttribute("aria-busy", false);
+    put(line, t("canvas.cancelled"));
+    tell.cancel();
+  });
 
   let known = null;
   Studio.poll(root, 3000, async () => {
     const { models } = await Studio.get("/studio/models");
-    put(empty, t(models.length ? "canvas.ready" : "canvas.empty"));
+    put(words, t(models.length ? "canvas.ready" : "canvas.empty"));
     if (JSON.stringify(models) === known) return;
     known = JSON.stringify(models);
-    refresh();
+    tell.refresh();
   });
   draw();
 };
 
 // An image whose pixels are squares: enlarged by a whole number, as far as the place allows. Pictures larger than their
-// place are made smaller the usual, smooth way.
-Studio.pixelImage = () => {
+// place are made smaller the usual, smooth way. `spare`: the height in CSS pixels that other things want.
+Studio.pixelImage = (spare = 300) => {
   const image = Studio.h("img", { class: "canvas-picture", alt: "" });
   const fit = () => {
     const place = image.parentElement;
     if (!place || !image.naturalWidth || !place.clientWidth) return;
-    const room = Math.min(place.clientWidth, Math.max(320, innerHeight - 260)) * devicePixelRatio;
+    const room = Math.min(place.clientWidth, Math.max(320, innerHeight - spare)) * devicePixelRatio;
     const times = Math.floor(room / image.naturalWidth);
     image.classList.toggle("pixels", times >= 1);
     image.style.width = times >= 1 ? `${(times * image.naturalWidth) / devicePixelRatio}px` : `${place.clientWidth}px`;

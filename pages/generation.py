@@ -31,7 +31,7 @@ LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactl
 MOST_STEPS = 1000
 PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
 
-Told = tuple[Any, Any]  # for the canvas (assets/canvas.js names the fields) and for the line above it
+Told = dict[str, Any]  # what the canvas shows; assets/canvas.js names the fields
 
 
 def build(session: "Session") -> None:
@@ -76,9 +76,6 @@ def build(session: "Session") -> None:
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                     compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=5, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
-            with gr.Row(elem_id="generation_head", equal_height=False):
-                status = widgets.line("generation_status")
-                cancel = gr.Button(t("generation.cancel"), elem_id="cancel", size="sm", scale=0, min_width=96)
             canvas = widgets.canvas()
 
     for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
@@ -100,7 +97,7 @@ def build(session: "Session") -> None:
 
     quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
     # The device is shared by turns, so nobody waits in Gradio's queue; asking anew takes back what was asked before.
-    work: Any = {"outputs": [canvas, status], "concurrency_limit": None, "trigger_mode": "multiple"}
+    work: Any = {"outputs": canvas, "concurrency_limit": None, "trigger_mode": "multiple"}
     # The one event that programs may call by name: "/generate".
     generate_button.click(
         on_generate,
@@ -112,7 +109,7 @@ def build(session: "Session") -> None:
     )
     walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler], **work, **quiet)
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
-    cancel.click(on_cancel, queue=False, js="() => Studio.cancelled()", **quiet)
+    canvas.cancel(on_cancel, queue=False, **quiet)
 
     # The canvas looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
     remembered = "(one, several) => [one || Studio.place.get('model'), several]"
@@ -162,14 +159,15 @@ class Maker:
             return
         seeds = range(first, first + count)
 
-        def draw(shots: Shots) -> dict[str, Any]:
+        def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], _seeds_alt(first, count))}
 
         def finish(shots: Shots) -> Told:
             recipe = shots[0].generator.recipe(seed=first, samples=count, **how)
             files = [_png(f"{card.run}_seed{first}_{count}", _enlarged(shots[0]), recipe)]
             line = t("generation.done" if count > 1 else "generation.done.one", **self._facts(shots, count, first))
-            return {"view": "grid", "grid": _grid(shots[0], _seeds_alt(first, count), recipe), "files": files}, line
+            grid = _grid(shots[0], _seeds_alt(first, count), recipe)
+            return {"view": "grid", "grid": grid, "files": files, "line": line}
 
         yield from self._relay(page, [card], lambda made: made.sample(seeds, **how), draw, finish)
 
@@ -187,7 +185,7 @@ class Maker:
             return
         alt = t("generation.walk.alt", a=a, b=b)
 
-        def draw(shots: Shots) -> dict[str, Any]:
+        def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], alt)}
 
         def finish(shots: Shots) -> Told:
@@ -199,7 +197,7 @@ class Maker:
             files = [_png(name, _enlarged(shots[0]), recipe), _file(name + ".gif", "gif", gif)]
             walk = {"frames": [pictures.to_data_uri(frame) for frame in made], "a": a, "b": b, "alt": alt}
             line = t("generation.walk.done", **self._facts(shots, count, a), a=a, b=b)
-            return {"view": "walk", "walk": walk, "files": files}, line
+            return {"view": "walk", "walk": walk, "files": files, "line": line}
 
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
 
@@ -221,7 +219,7 @@ class Maker:
             return
         seeds = range(first, first + count)
 
-        def draw(shots: Shots) -> dict[str, Any]:
+        def draw(shots: Shots) -> Told:
             return {"view": "compare", "models": [_column(shot, first, count) for shot in shots]}
 
         def finish(shots: Shots) -> Told:
@@ -229,7 +227,7 @@ class Maker:
             recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
             files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
             line = t("generation.compare.done", **self._facts(shots, count, first), models=len(shots))
-            return {**draw(shots), "files": files}, line
+            return {**draw(shots), "files": files, "line": line}
 
         yield from self._relay(page, cards, lambda made: made.sample(seeds, **how), draw, finish)
 
@@ -257,29 +255,28 @@ class Maker:
         page: str,
         chosen: list[shelf.Card],
         walk: Callable[["Generator"], Iterable["Preview"]],
-        draw: Callable[[Shots], dict[str, Any]],
+        draw: Callable[[Shots], Told],
         finish: Callable[[Shots], Told],
     ) -> Iterator[Told]:
         begun, shots = time.monotonic(), None
         job = self.desk.begin(page, lambda: _work(self.shelf, chosen, walk))
         try:
             # Gradio closes a stream when its page goes only after the first word: so one comes before anything can wait.
-            yield {"busy": True, "done": 0}, self._progress(None, 0.0)
+            yield {"busy": True, "done": 0, "line": self._progress(None, 0.0)}
             for state in job.follow():
                 shots = state or shots
-                told = {"busy": True, **draw(state), "done": _done(state)} if state else gr.skip()
-                yield told, self._progress(shots, time.monotonic() - begun)
+                news = draw(state) if state else {}
+                line = self._progress(shots, time.monotonic() - begun)
+                yield {**news, "busy": True, "done": _done(shots) if shots else 0, "line": line}
             if self.desk.current(page) is not job:
-                yield gr.skip(), gr.skip()  # a newer request of this page has the canvas
+                yield gr.skip()  # a newer request of this page has the canvas
             elif job.cancelled:
-                where = _steps(shots) if shots else None
-                line = t("generation.cancelled.at", **where) if where else t("generation.cancelled")
-                yield {"busy": False, "cancelled": True}, line
+                line = t("generation.cancelled.at", **_steps(shots)) if shots else t("generation.cancelled")
+                yield {"busy": False, "line": line}
             elif job.error is not None or shots is None:
-                yield {"busy": False}, _sentence(job.error)
+                yield {"busy": False, "line": _sentence(job.error)}
             else:
-                told, line = finish(shots)
-                yield {"busy": False, "done": 1, **told}, line
+                yield {**finish(shots), "busy": False, "done": 1}
         finally:
             # Also when the page was closed: then this generator is, at one of the yields above.
             job.cancel()
@@ -287,7 +284,7 @@ class Maker:
 
     def _refuse(self, page: str, line: str) -> Told:
         self.desk.clear(page)
-        return {"busy": False}, line
+        return {"busy": False, "line": line}
 
     def _progress(self, shots: Shots | None, seconds: float) -> str:
         run, status = self.session.current()

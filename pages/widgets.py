@@ -46,10 +46,12 @@ def epochs() -> gr.HTML:
 
 
 def canvas() -> gr.HTML:
-    """What a model makes; its value is the dict that assets/canvas.js names. Its event "refresh": other models are there."""
-    return _widget(
-        "canvas", '<section class="canvas"></section>', "Studio.canvas(element, props, watch, () => trigger('refresh'))"
-    )
+    """What a model makes; its value is the dict that assets/canvas.js names.
+
+    Its events: "cancel", and "refresh" when other models are there than before.
+    """
+    tell = "{ cancel: () => trigger('cancel'), refresh: () => trigger('refresh') }"
+    return _widget("canvas", '<section class="canvas"></section>', f"Studio.canvas(element, props, watch, {tell})")
 
 
 def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
