@@ -73,6 +73,7 @@ WHOLE = {
     "max_steps": (1, 1_000_000_000),
     "batch_size": (1, 4096),
     "warmup_steps": (0, 1_000_000),
+    "decay_steps": (0, 1_000_000_000),
     "sample_every": (1, 1_000_000),
     "checkpoint_every": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
@@ -161,7 +162,7 @@ def test_the_size_must_fit_the_network():
 def test_json_gives_every_setting_back():
     config = RunConfig(
         dataset="/pictures/cäts", size=64, name="x", network=NetworkConfig(16, (1, 2, 4), 2, 4, (0, 2), 0.2),
-        epochs=3, max_steps=4, batch_size=5, lr=0.1, warmup_steps=6, weight_decay=0.2, grad_clip=2.0, ema_length=0.2,
+        epochs=3, max_steps=4, batch_size=5, lr=0.1, warmup_steps=6, decay_steps=7, weight_decay=0.2, grad_clip=2.0, ema_length=0.2,
         schedule="linear", prediction="eps", loss_weight="simple", sample_every=7, checkpoint_every=8, seed=9,
         amp=False, compile=False, device="cuda:1", from_model="a.pt", preset="standard",
     )  # fmt: skip

@@ -25,7 +25,7 @@ def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
-    """The rate of optimizer step `step` (0, 1, ...), with the inverse-square-root decay of EDM2 (arXiv 2312.02696, eq. 67)."""
+    """The rate of optimizer step `step` (0, 1, ...), with the inverse-square-root decay of EDM2 (Karras et al. 2024, arXiv 2312.02696)."""
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     fall = (config.decay_steps / step) ** 0.5 if config.decay_steps and step > config.decay_steps else 1.0
     return config.lr * rise * fall
