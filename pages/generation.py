@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+from PIL import ImageOps
 
 from ddpm_core import pictures, shelf
 from ddpm_core.errors import StudioError, UsageError
@@ -38,7 +39,7 @@ def build(session: "Session") -> None:
     """Lays the tab out and wires it."""
     maker = Maker(session)
     with gr.Row(elem_id="generation_view", equal_height=False):
-        with gr.Column(scale=2, min_width=340), gr.Column(elem_classes="card", elem_id="generation_form"):
+        with gr.Column(scale=4, min_width=380), gr.Column(elem_classes="card", elem_id="generation_form"):
             model = gr.Dropdown(
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
@@ -75,7 +76,7 @@ def build(session: "Session") -> None:
                     each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                     compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
-        with gr.Column(scale=5, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
+        with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
             canvas = widgets.canvas()
 
     for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
@@ -403,7 +404,11 @@ def _grid(shot: Shown, alt: str, recipe: dict[str, Any] | None = None) -> dict[s
         every = math.ceil(math.sqrt(pixels / PREVIEW_PIXELS))
         made = made[:, ::every, ::every]
     # The gap grows with the picture: grids of different models then have the same shape.
-    image = pictures.grid(made, gap=max(1, made.shape[1] // 16))
+    gap = max(1, made.shape[1] // 16)
+    image = pictures.grid(made, gap=gap).convert("RGB")
+    # Where grid() paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
+    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap)
+    image.putalpha(ImageOps.invert(paper))
     return {"src": pictures.to_data_uri(image, recipe=recipe), "alt": alt, "size": shot.generator.size}
 
 
@@ -436,7 +441,7 @@ def _file(name: str, kind: str, content: bytes) -> dict[str, str]:
 
 
 def _slider(key: str, label: str, value: int, low: int, high: int, why: str | None = None) -> gr.Slider:
-    return gr.Slider(low, high, value, step=1, label=label, info=why, elem_id=key)
+    return gr.Slider(low, high, value, step=1, label=label, info=why, elem_id=key, buttons=[])
 
 
 def _seed(key: str, label: str, why: str, value: int) -> gr.Number:
