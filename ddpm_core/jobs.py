@@ -4,9 +4,10 @@ A network call cannot be broken off. So whoever watches never waits for the thre
 within a wink, and the thread ends when the call that it is in returns.
 """
 
+import contextlib
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from ddpm_core.errors import StudioError
@@ -16,9 +17,9 @@ PATIENCE = 0.25  # seconds after which a watcher with no news hears so
 
 
 class Job(Generic[T]):
-    """Runs `work()`, an iterable of states, and stops between two states when it is cancelled."""
+    """Runs `work()`, a generator of states, and stops between two states when it is cancelled."""
 
-    def __init__(self, work: Callable[[], Iterable[T]]) -> None:
+    def __init__(self, work: Callable[[], Generator[T, None, None]]) -> None:
         self.cancelled = False
         self.error: StudioError | None = None  # why it ended early, in one line for a person
         self._work = work
@@ -58,12 +59,13 @@ class Job(Generic[T]):
 
     def _run(self) -> None:
         try:
-            for state in self._work():
-                with self._change:
-                    self._news[:] = [state]
-                    self._change.notify_all()
-                    if self.cancelled:
-                        break
+            with contextlib.closing(self._work()) as states:  # closed at once, with whatever it holds
+                for state in states:
+                    with self._change:
+                        self._news[:] = [state]
+                        self._change.notify_all()
+                        if self.cancelled:
+                            break
         except StudioError as error:
             self.error = error
         except BaseException as error:
@@ -81,7 +83,7 @@ class Desk:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def begin(self, owner: str, work: Callable[[], Iterable[T]]) -> Job[T]:
+    def begin(self, owner: str, work: Callable[[], Generator[T, None, None]]) -> Job[T]:
         job = Job(work)
         with self._lock:
             before, self._jobs[owner] = self._jobs.get(owner), job

@@ -1,12 +1,15 @@
-"""The trained models there are, told without torch, and the few that are loaded."""
+"""The trained models there are, told without torch; the few that are loaded, and how they work on a shared device."""
 
+import contextlib
 import functools
 import json
 import os
 import pickletools
 import threading
+import time
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, abc
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,12 @@ from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, all_runs
 
 if TYPE_CHECKING:
-    from ddpm_core.generator import Generator, Turn
+    from ddpm_core.generator import Generator, Preview, Turn
 
 MOST_LOADED = 3  # as many as a comparison needs
+# Seconds of work in one turn. A training step takes long, a network call for a few pictures does not: one call a turn
+# would leave the pictures a twentieth of the device.
+SLICE = 0.25
 _NAMES = {"ddpm_best.pt": "best", "ddpm_final.pt": "final"}
 
 
@@ -31,6 +37,15 @@ class Card:
     kind: str  # "best", "final", "epoch 10"
     size: int  # side of its pictures in pixels
     step: int | None  # training steps behind it; None if its file does not say (it is damaged, or no model)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One model's part of a request, and where it stands."""
+
+    generator: "Generator"
+    preview: "Preview | None"  # None: not begun
+    seconds: float  # spent on it so far
 
 
 def cards(root: Path) -> list[Card]:
@@ -55,15 +70,42 @@ def find(root: Path, key: Any) -> Card:
 
 
 class Shelf:
-    """Keeps the last few models loaded, so that asking again starts at once. May be used from several threads."""
+    """Keeps the last few models loaded, so that asking again starts at once. May be used from several threads.
+
+    `turn()` is entered for slices of work, so that a training run on the same device gets its turns too.
+    """
 
     def __init__(self, turn: "Turn", device: str = "auto") -> None:
         self._turn, self._device = turn, device
         self._loaded: OrderedDict[Path, tuple[tuple[int, int], Generator]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def work(
+        self, paths: Sequence[Path], walk: "Callable[[Generator], Iterable[Preview]]"
+    ) -> "abc.Generator[tuple[Shot, ...], None, None]":
+        """Loads these models and lets each go its walk, all at the same pace. Yields after every network call.
+
+        The turn is held at a yield: whoever iterates must not wait there, and must close what they do not finish.
+        Raises `StudioError`.
+        """
+        shots = [Shot(self.take(path), None, 0.0) for path in paths]
+        walks = [iter(walk(shot.generator)) for shot in shots]
+        while True:
+            with self._turn():
+                end = time.monotonic() + SLICE
+                while (begun := time.monotonic()) < end:
+                    i = min(range(len(shots)), key=lambda i: _done(shots[i]))
+                    preview = next(walks[i], None)
+                    if preview is None:  # the one that is behind has nothing left to do: so have all
+                        return
+                    shots[i] = Shot(shots[i].generator, preview, shots[i].seconds + time.monotonic() - begun)
+                    yield tuple(shots)
+
     def take(self, path: Path) -> "Generator":
-        """The model in this file, loaded anew if the file has changed. Raises `StudioError`."""
+        """The model in this file, loaded anew if the file has changed; whoever calls it takes the turn for that.
+
+        Raises `StudioError`.
+        """
         from ddpm_core.generator import Generator  # here, since torch takes seconds to import
 
         # One at a time: two who want the same model load it once.
@@ -76,8 +118,13 @@ class Shelf:
             while len(self._loaded) >= MOST_LOADED:
                 self._loaded.popitem(last=False)
             generator = Generator.load(path, self._device, self._turn)
+            generator.turn = contextlib.nullcontext
             self._loaded[path] = now, generator
             return generator
+
+
+def _done(shot: Shot) -> float:
+    return shot.preview.done if shot.preview is not None else 0.0
 
 
 def _card(run: Run, path: Path) -> Card | None:

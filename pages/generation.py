@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -127,17 +126,7 @@ def build(session: "Session") -> None:
 # ---- what the events do; plain functions of values, tested without a browser
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One model's part of a request, and where it stands."""
-
-    card: shelf.Card
-    generator: "Generator"
-    preview: "Preview | None"  # None: not begun
-    seconds: float  # spent on it so far
-
-
-Shots = tuple[Shown, ...]
+Shots = tuple[shelf.Shot, ...]
 
 
 class Maker:
@@ -221,10 +210,13 @@ class Maker:
         seeds = range(first, first + count)
 
         def draw(shots: Shots) -> Told:
-            return {"view": "compare", "models": [_column(shot, first, count) for shot in shots]}
+            return {
+                "view": "compare",
+                "models": [_column(card, shot, first, count) for card, shot in zip(cards, shots, strict=True)],
+            }
 
         def finish(shots: Shots) -> Told:
-            rows = [(_label(shot.card), _pictures(shot)) for shot in shots]
+            rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
             recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
             files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
             line = t("generation.compare.done", **self._facts(shots, count, first), models=len(shots))
@@ -260,7 +252,7 @@ class Maker:
         finish: Callable[[Shots], Told],
     ) -> Iterator[Told]:
         begun, shots = time.monotonic(), None
-        job = self.desk.begin(page, lambda: _work(self.shelf, chosen, walk))
+        job = self.desk.begin(page, lambda: self.shelf.work([card.path for card in chosen], walk))
         try:
             # Gradio closes a stream when its page goes only after the first word: so one comes before anything can wait.
             yield {"busy": True, "done": 0, "line": self._progress(None, 0.0)}
@@ -299,25 +291,7 @@ class Maker:
             "seconds": _seconds(sum(shot.seconds for shot in shots)),
             "first": first,
             "last": first + count - 1,
-            "model": shots[0].card.run,
         }
-
-
-def _work(
-    kept: shelf.Shelf, chosen: list[shelf.Card], walk: Callable[["Generator"], Iterable["Preview"]]
-) -> Iterator[Shots]:
-    """Loads the models, then lets them take turns, so that all of them sharpen together. Runs on the job's thread."""
-    loaded = [(card, kept.take(card.path)) for card in chosen]
-    walks = [iter(walk(generator)) for _, generator in loaded]
-    shots = [Shown(card, generator, None, 0.0) for card, generator in loaded]
-    while True:
-        i = min(range(len(shots)), key=lambda i: (preview := shots[i].preview) is not None and preview.done)
-        begun = time.monotonic()
-        preview = next(walks[i], None)
-        if preview is None:
-            return
-        shots[i] = Shown(*loaded[i], preview, shots[i].seconds + time.monotonic() - begun)
-        yield tuple(shots)
 
 
 class _Reading:
@@ -391,12 +365,12 @@ def _seeds_alt(first: int, count: int) -> str:
     return t("generation.grid.alt", count=count, first=first, last=first + count - 1)
 
 
-def _pictures(shot: Shown) -> np.ndarray:
+def _pictures(shot: shelf.Shot) -> np.ndarray:
     assert shot.preview is not None
     return shot.preview.pictures
 
 
-def _grid(shot: Shown, alt: str, recipe: dict[str, Any] | None = None) -> dict[str, Any]:
+def _grid(shot: shelf.Shot, alt: str, recipe: dict[str, Any] | None = None) -> dict[str, Any]:
     """The grid as an <img> takes it; while it is unfinished no larger than the page can swallow ten times a second."""
     made = _pictures(shot)
     if shot.preview is not None and shot.preview.done < 1:
@@ -412,11 +386,11 @@ def _grid(shot: Shown, alt: str, recipe: dict[str, Any] | None = None) -> dict[s
     return {"src": pictures.to_data_uri(image, recipe=recipe), "alt": alt, "size": shot.generator.size}
 
 
-def _column(shot: Shown, first: int, count: int) -> dict[str, Any]:
+def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[str, Any]:
     """One model of a comparison."""
     size, step = shot.generator.size, number(shot.generator.model.step)
-    about = t("generation.column", kind=shot.card.kind, step=step, size=size)
-    head = {"key": shot.card.key, "name": shot.card.run, "about": about}
+    about = t("generation.column", kind=card.kind, step=step, size=size)
+    head = {"key": card.key, "name": card.run, "about": about}
     if shot.preview is None:
         return head
     return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _seeds_alt(first, count))}
@@ -427,7 +401,7 @@ def _scale(made: np.ndarray) -> int:
     return max(1, 128 // made.shape[1])
 
 
-def _enlarged(shot: Shown) -> Any:
+def _enlarged(shot: shelf.Shot) -> Any:
     made = _pictures(shot)
     return pictures.enlarge(pictures.grid(made), _scale(made))
 
