@@ -92,14 +92,18 @@ class Shelf:
         walks = [iter(walk(shot.generator)) for shot in shots]
         while True:
             with self._turn():
-                end = time.monotonic() + SLICE
-                while (begun := time.monotonic()) < end:
+                slice_began = time.monotonic()
+                while True:
                     i = min(range(len(shots)), key=lambda i: _done(shots[i]))
+                    began = time.monotonic()
                     preview = next(walks[i], None)
+                    now = time.monotonic()
                     if preview is None:  # the one that is behind has nothing left to do: so have all
                         return
-                    shots[i] = Shot(shots[i].generator, preview, shots[i].seconds + time.monotonic() - begun)
+                    shots[i] = Shot(shots[i].generator, preview, shots[i].seconds + now - began)
                     yield tuple(shots)
+                    if now - slice_began >= SLICE:
+                        break
 
     def take(self, path: Path) -> "Generator":
         """The model in this file, loaded anew if the file has changed; whoever calls it takes the turn for that.

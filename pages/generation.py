@@ -150,13 +150,13 @@ class Maker:
         seeds = range(first, first + count)
 
         def draw(shots: Shots) -> Told:
-            return {"view": "grid", "grid": _grid(shots[0], _seeds_alt(first, count))}
+            return {"view": "grid", "grid": _grid(shots[0], _alt(first, count))}
 
-        def finish(shots: Shots) -> Told:
+        def finish(shots: Shots, seconds: str) -> Told:
             recipe = shots[0].generator.recipe(seed=first, samples=count, **how)
             files = [_png(f"{card.run}_seed{first}_{count}", _enlarged(shots[0]), recipe)]
-            line = t("generation.done" if count > 1 else "generation.done.one", **self._facts(shots, count, first))
-            grid = _grid(shots[0], _seeds_alt(first, count), recipe)
+            line = t("generation.done" if count > 1 else "generation.done.one", **_seeds(first, count), seconds=seconds)
+            grid = _grid(shots[0], _alt(first, count), recipe)
             return {"view": "grid", "grid": grid, "files": files, "line": line}
 
         yield from self._relay(page, [card], lambda made: made.sample(seeds, **how), draw, finish)
@@ -178,7 +178,7 @@ class Maker:
         def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], alt)}
 
-        def finish(shots: Shots) -> Told:
+        def finish(shots: Shots, seconds: str) -> Told:
             made = _pictures(shots[0])
             recipe = shots[0].generator.recipe(seeds=[a, b], frames=count, **how)
             name, scale = f"{card.run}_seed{a}_to_{b}", _scale(made)
@@ -186,7 +186,7 @@ class Maker:
             gif = pictures.to_gif_bytes(made, recipe, scale=scale, milliseconds=pace)
             files = [_png(name, _enlarged(shots[0]), recipe), _file(name + ".gif", "gif", gif)]
             walk = {"frames": [pictures.to_data_uri(frame) for frame in made], "a": a, "b": b, "alt": alt}
-            line = t("generation.walk.done", **self._facts(shots, count, a), a=a, b=b)
+            line = t("generation.walk.done", count=count, seconds=seconds, a=a, b=b)
             return {"view": "walk", "walk": walk, "files": files, "line": line}
 
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
@@ -215,11 +215,11 @@ class Maker:
                 "models": [_column(card, shot, first, count) for card, shot in zip(cards, shots, strict=True)],
             }
 
-        def finish(shots: Shots) -> Told:
+        def finish(shots: Shots, seconds: str) -> Told:
             rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
             recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
             files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
-            line = t("generation.compare.done", **self._facts(shots, count, first), models=len(shots))
+            line = t("generation.compare.done", **_seeds(first, count), models=len(shots), seconds=seconds)
             return {**draw(shots), "files": files, "line": line}
 
         yield from self._relay(page, cards, lambda made: made.sample(seeds, **how), draw, finish)
@@ -249,7 +249,7 @@ class Maker:
         chosen: list[shelf.Card],
         walk: Callable[["Generator"], Iterable["Preview"]],
         draw: Callable[[Shots], Told],
-        finish: Callable[[Shots], Told],
+        finish: Callable[[Shots, str], Told],
     ) -> Iterator[Told]:
         begun, shots = time.monotonic(), None
         job = self.desk.begin(page, lambda: self.shelf.work([card.path for card in chosen], walk))
@@ -269,7 +269,7 @@ class Maker:
             elif job.error is not None or shots is None:
                 yield {"busy": False, "line": _sentence(job.error)}
             else:
-                yield {**finish(shots), "busy": False, "done": 1}
+                yield {**finish(shots, _seconds(time.monotonic() - begun)), "busy": False, "done": 1}
         finally:
             # Also when the page was closed: then this generator is, at one of the yields above.
             job.cancel()
@@ -284,14 +284,6 @@ class Maker:
         beside = run is not None and status is not None and status.state == "running"
         words = t("generation.step", **_steps(shots), seconds=_seconds(seconds)) if shots else t("generation.loading")
         return f"{words} {t('generation.beside', run=run.name)}" if beside and run is not None else words
-
-    def _facts(self, shots: Shots, count: int, first: int) -> dict[str, Any]:
-        return {
-            "count": count,
-            "seconds": _seconds(sum(shot.seconds for shot in shots)),
-            "first": first,
-            "last": first + count - 1,
-        }
 
 
 class _Reading:
@@ -361,8 +353,12 @@ def _steps(shots: Shots) -> dict[str, int]:
     return {"step": behind, "steps": begun[0].steps}
 
 
-def _seeds_alt(first: int, count: int) -> str:
-    return t("generation.grid.alt", count=count, first=first, last=first + count - 1)
+def _seeds(first: int, count: int) -> dict[str, int]:
+    return {"count": count, "first": first, "last": first + count - 1}
+
+
+def _alt(first: int, count: int) -> str:
+    return t("generation.grid.alt", **_seeds(first, count))
 
 
 def _pictures(shot: shelf.Shot) -> np.ndarray:
@@ -393,7 +389,7 @@ def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[
     head = {"key": card.key, "name": card.run, "about": about}
     if shot.preview is None:
         return head
-    return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _seeds_alt(first, count))}
+    return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _alt(first, count))}
 
 
 def _scale(made: np.ndarray) -> int:

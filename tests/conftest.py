@@ -2,5 +2,35 @@
 spinning make them ten times slower when something else (a browser, another test run) wants a core as well."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def toy_run():
+    """toy_run(root, name, size=16, channels=3, seed=0): a run with a model that was never trained, but whose pictures differ."""
+    return make_toy_run
+
+
+def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, seed: int = 0, width: int = 16) -> Path:
+    import torch
+
+    from ddpm_core import checkpoint
+    from ddpm_core.config import NetworkConfig, RunConfig
+    from ddpm_core.network.unet import UNet
+    from ddpm_core.runs import Run
+
+    config = RunConfig("toy", size, name, network=NetworkConfig(width, (1, 2), attention=()))
+    generator = torch.Generator().manual_seed(seed)
+    network = UNet(config.network, channels)
+    for weight in network.parameters():
+        if weight.ndim > 1:
+            weight.data = torch.randn(weight.shape, generator=generator) / weight[0].numel() ** 0.5
+    weights = {key: weight.detach() for key, weight in network.state_dict().items()}
+    run = Run(root, name)
+    run.create(config)
+    checkpoint.save_model(run.best_path, checkpoint.Model(config, channels, (), 1482, 94848, 21, 0.1, weights))
+    return run.best_path

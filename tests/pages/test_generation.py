@@ -1,0 +1,276 @@
+"""The Generation tab's handlers as plain functions: what they tell the canvas, for requests that work and for all others."""
+
+import base64
+import io
+import itertools
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_core import pictures
+from ddpm_core.config import preset
+from ddpm_core.runs import Run, Status
+from ddpm_core.turns import Turns
+from pages import generation
+from pages.generation import Maker
+
+HOW = {"steps": 4.0, "sampler": "dpm++2m"}  # a slider sends whole numbers as floats
+LONG = 30
+
+
+class FakeSession:
+    """What the handlers need of a Session: its folder, its turns, and what trains."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.turns = Turns()
+        self.now = (None, None)
+
+    def current(self):
+        return self.now
+
+
+@pytest.fixture
+def maker(tmp_path, toy_run):
+    toy_run(tmp_path, "toys")
+    return Maker(FakeSession(tmp_path))
+
+
+def told(answers) -> list[dict]:
+    return [answer for answer in answers if "busy" in answer]
+
+
+def generate(maker, model="toys/ddpm_best.pt", samples=4.0, seed=7.0, page="me", **how):
+    return maker.generate(page, model, samples, seed, **{**HOW, **how})
+
+
+def image(data_uri: str) -> Image.Image:
+    head, _, content = data_uri.partition(",")
+    assert head.startswith("data:image/") and head.endswith(";base64")
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def test_samples_from_first_word_to_file(maker, tmp_path):
+    first, *previews, last = told(generate(maker))
+    assert first == {"busy": True, "done": 0, "line": "Getting the model ready …"}
+    assert all(answer["busy"] and answer["line"] for answer in previews)
+    done = [answer["done"] for answer in previews]
+    assert done == sorted(done) and any(answer.get("view") == "grid" for answer in previews)
+    assert (last["busy"], last["done"], last["view"]) == (False, 1, "grid")
+    assert last["line"].startswith("4 pictures in ") and "seeds 7 to 10" in last["line"]
+    assert image(last["grid"]["src"]).size == (2 * 16 + 3, 2 * 16 + 3)
+    (file,) = last["files"]
+    path = tmp_path / file["name"]
+    path.write_bytes(base64.b64decode(file["href"].partition(",")[2]))
+    recipe = pictures.read_recipe(path)
+    assert (recipe["run"], recipe["seed"], recipe["samples"], recipe["steps"]) == ("toys", 7, 4, 4)
+    assert image(file["href"]).width >= 2 * 128  # large enough for viewers that blur
+
+
+def test_the_grid_lets_the_page_shine_through_between_its_pictures(maker):
+    pixels = np.asarray(image(told(generate(maker, samples=2.0))[-1]["grid"]["src"]))
+    assert pixels.shape == (16 + 2, 2 * 16 + 3, 4)
+    assert (pixels[0, :, 3] == 0).all() and (pixels[1:17, 1:17, 3] == 255).all()
+
+
+def test_the_same_seed_is_the_same_picture_and_the_newest_model_is_the_default(maker):
+    one, again = (told(generate(maker, model))[-1]["grid"]["src"] for model in (None, "toys/ddpm_best.pt"))
+    other = told(generate(maker, seed=8.0))[-1]["grid"]["src"]
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("seed", None, "the seed is empty"),
+        ("seed", "", "the seed is empty"),
+        ("seed", math.nan, "the seed is nan"),
+        ("seed", "nan", "the seed is 'nan'"),
+        ("seed", math.inf, "the seed is inf"),
+        ("seed", 1.5, "the seed is 1.5"),
+        ("seed", -1, "the seed is -1"),
+        ("seed", -1.0, "the seed is -1.0"),
+        ("seed", 2**53, "the seed is 9007199254740992"),
+        ("seed", 1e300, "the seed is 1"),
+        ("seed", True, "the seed is True"),
+        ("seed", [1], "the seed is [1]"),
+        ("samples", None, "the number of samples is empty"),
+        ("samples", 0, "the number of samples is 0"),
+        ("samples", 65, "the number of samples is 65"),
+        ("samples", math.nan, "the number of samples is nan"),
+        ("steps", 0, "the number of steps is 0"),
+        ("steps", 1001, "the number of steps is 1001"),
+        ("steps", "many", "the number of steps is 'many'"),
+        ("sampler", "euler", "there is no sampler 'euler'"),
+        ("sampler", None, "there is no sampler None"),
+        ("sampler", ["ddim"], "there is no sampler ['ddim']"),
+        ("model", "../toys/ddpm_best.pt", "not there any more"),
+        ("model", "/etc/passwd", "not there any more"),
+        ("model", ["toys/ddpm_best.pt"], "not there any more"),
+        ("model", {"path": "/etc/passwd"}, "not there any more"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_leaves_the_canvas(maker, field, value, words):
+    (answer,) = told(generate(maker, **{field: value}))
+    assert set(answer) == {"busy", "line"} and answer["busy"] is False
+    assert words.lower() in answer["line"].lower() and "\n" not in answer["line"]
+
+
+def test_no_model_yet_says_what_to_do(tmp_path):
+    empty = Maker(FakeSession(tmp_path))
+    for answers in (
+        generate(empty, None),
+        empty.interpolate("me", None, 0, 1, 4, **HOW),
+        empty.compare("me", [], 1, 0, **HOW),
+    ):
+        (answer,) = told(answers)
+        assert answer["line"].startswith("There is no model yet. Train one")
+    assert [update["choices"] for update in empty.choices(None, None)] == [[], []]
+
+
+def test_a_damaged_model_is_one_line(maker, tmp_path):
+    path = tmp_path / "checkpoints/toys/ddpm_best.pt"
+    path.write_bytes(path.read_bytes()[:-2000])
+    first, *_, last = told(generate(maker))
+    assert first["busy"] and set(last) == {"busy", "line"} and not last["busy"]
+    assert "incomplete or damaged" in last["line"] and "\n" not in last["line"]
+
+
+def test_a_walk_has_its_frames_and_both_files(maker):
+    *_, last = told(maker.interpolate("me", "toys/ddpm_best.pt", 3.0, 4.0, 5.0, **HOW))
+    walk = last["walk"]
+    assert (last["view"], walk["a"], walk["b"], len(walk["frames"])) == ("walk", 3, 4, 5)
+    assert len(set(walk["frames"])) == 5
+    assert [file["name"] for file in last["files"]] == ["toys_seed3_to_4.png", "toys_seed3_to_4.gif"]
+    assert image(last["files"][1]["href"]).n_frames == 8  # there and back
+    alone = told(generate(maker, samples=1, seed=4))[-1]["grid"]["src"]
+    end = np.asarray(image(walk["frames"][-1]))
+    assert (np.asarray(image(alone))[1:-1, 1:-1, :3] == end).all()  # the walk ends at seed 4's own picture
+
+
+@pytest.mark.parametrize(("frames", "seed_b"), [(1, 1), (65, 1), (None, 1), (4, None), (4, 0.5)])
+def test_a_walk_that_cannot_work(maker, frames, seed_b):
+    (answer,) = told(maker.interpolate("me", None, 0, seed_b, frames, **HOW))
+    assert not answer["busy"] and "\n" not in answer["line"]
+
+
+def test_a_comparison_of_two_sizes(maker, tmp_path, toy_run):
+    toy_run(tmp_path, "large", size=32, channels=1)
+    *previews, last = told(maker.compare("me", ["toys/ddpm_best.pt", "large/ddpm_best.pt"], 4, 0, **HOW))
+    small, large = last["models"]
+    assert (small["name"], large["name"]) == ("toys", "large")
+    assert "16 px" in small["about"] and "32 px" in large["about"] and small["seconds"].endswith(" s")
+    sides = [image(model["grid"]["src"]).size for model in (small, large)]
+    assert sides[0][0] / sides[0][1] == sides[1][0] / sides[1][1]  # so both stand equally high
+    assert sides[1] == (2 * sides[0][0] - 0, 2 * sides[0][1] - 0)
+    assert [file["name"] for file in last["files"]] == ["compare_seed0_4.png"]
+    assert any("models" in answer for answer in previews)
+
+
+def test_a_comparison_that_cannot_work(maker):
+    for models, words in (
+        ([], "No model is chosen"),
+        (None, "No model is chosen"),
+        (["x/y"], "not there"),
+        (["a"] * 4, "too many"),
+    ):
+        (answer,) = told(maker.compare("me", models, 1, 0, **HOW))
+        assert words in answer["line"] and not answer["busy"]
+    assert len(told(maker.compare("me", ["toys/ddpm_best.pt"] * 2, 1, 0, **HOW))[-1]["models"]) == 1
+
+
+class TestCancel:
+    def test_while_it_waits_for_its_turn(self, maker):
+        with maker.session.turns():  # a training step that takes its time
+            answers = generate(maker)
+            assert next(answers)["busy"]
+            maker.cancel("me")
+            (last,) = told(answers)
+            job_ended_by_itself = maker.desk.current("me")
+        assert last == {"busy": False, "line": "Cancelled before the first step."}
+        assert job_ended_by_itself is None
+
+    def test_in_the_middle_the_pictures_stay(self, maker):
+        answers = generate(maker, steps=200)
+        seen = list(itertools.islice((a for a in answers if a.get("view")), 2))
+        assert seen
+        maker.cancel("me")
+        last = told(answers)[-1]
+        assert set(last) == {"busy", "line"} and last["line"].startswith("Cancelled at step")
+
+    def test_closing_the_page_ends_the_work_and_frees_the_device(self, maker):
+        answers = generate(maker, steps=1000, samples=64)
+        next(a for a in answers if a.get("view"))
+        job = maker.desk.current("me")
+        answers.close()
+        assert job.cancelled and job.join(LONG)
+        with maker.session.turns():
+            assert maker.desk.current("me") is None
+
+    def test_asking_anew_takes_back_the_one_before(self, maker):
+        old = generate(maker, steps=1000, samples=64)
+        next(a for a in old if a.get("view"))
+        new = generate(maker, samples=1)
+        next(new)
+        assert told(old) == []  # says nothing more: the canvas belongs to the new one
+        assert told(new)[-1]["line"].startswith("One picture")
+
+    def test_another_page_is_not_disturbed(self, maker):
+        mine = generate(maker, page="me")
+        next(mine)
+        maker.cancel("you")
+        list(generate(maker, page="you", seed=-1))
+        assert told(mine)[-1]["line"].startswith("4 pictures")
+
+    def test_nothing_to_cancel(self, maker):
+        maker.cancel("me")
+        list(generate(maker))
+        maker.cancel("me")
+
+
+def test_two_pages_at_once(maker):
+    lines = []
+    threads = [
+        threading.Thread(target=lambda page=page: lines.append(told(generate(maker, page=page))[-1]["line"]))
+        for page in ("me", "you")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert [line.startswith("4 pictures") for line in lines] == [True, True]
+
+
+def test_a_training_run_beside_is_named(maker, tmp_path):
+    run = Run(tmp_path, "busy-run")
+    run.create(preset(name="busy-run"))
+    maker.session.now = (run, Status(state="running"))
+    first, *_ = told(generate(maker))
+    assert first["line"].endswith("Taking turns with busy-run, which is training.")
+    maker.session.now = (run, Status(state="paused"))
+    assert "busy-run" not in told(generate(maker))[0]["line"]
+
+
+def test_choices_are_readable_and_keep_what_was_chosen(maker, tmp_path, toy_run):
+    toy_run(tmp_path, "more", size=32)
+    one, several = maker.choices(None, None)
+    assert [label for label, _ in one["choices"]] == [
+        "more · best · step 1,482, 32 px",
+        "toys · best · step 1,482, 16 px",
+    ]
+    assert one["value"] == "more/ddpm_best.pt" and several["value"] == ["more/ddpm_best.pt", "toys/ddpm_best.pt"]
+    one, several = maker.choices("toys/ddpm_best.pt", ["toys/ddpm_best.pt", "gone/ddpm_best.pt"])
+    assert one["value"] == "toys/ddpm_best.pt" and several["value"] == ["toys/ddpm_best.pt"]
+    assert maker.choices("gone/ddpm_best.pt", [])[0]["value"] == "more/ddpm_best.pt"
+
+
+def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
+    monkeypatch.setattr(generation, "PREVIEW_PIXELS", 4 * 8 * 8)
+    *previews, last = told(generate(maker, steps=50))
+    shown = [image(answer["grid"]["src"]).width for answer in previews if answer.get("view")]
+    assert shown[0] == 2 * 8 + 3
+    assert image(last["grid"]["src"]).width == 2 * 16 + 3
