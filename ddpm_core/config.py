@@ -111,8 +111,8 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {
 
 # Batch and learning rate that go with them.
 _RECIPES: dict[tuple[str, int], dict[str, Any]] = {
-    ("cpu", 32): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
-    ("cpu", 64): {"batch_size": 64, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
+    ("cpu", 32): {"batch_size": 32, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
+    ("cpu", 64): {"batch_size": 32, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
     ("cpu", 96): {"batch_size": 32, "lr": 7e-4},
     ("cpu", 128): {"batch_size": 32, "lr": 7e-4},
     ("cpu", 256): {"batch_size": 32, "lr": 7e-4},
