@@ -44,7 +44,7 @@ def test_memory_kept_for_the_backward_pass_is_what_torch_keeps():
 
 
 def test_steps_time_and_disk_follow_from_the_settings():
-    result = plan.forecast(preset(epochs=20, device="cpu"), pictures=6400, channels=3)
+    result = plan.forecast(preset(epochs=20, batch_size=64, device="cpu"), pictures=6400, channels=3)
     assert (result.steps, result.epochs, result.seconds) == (2000, 20, 1280.0)
     assert result.first_sample_seconds == pytest.approx(16 * 64 / 100)
     # Best, final, epochs 10 and 20 as float32 weights, and two resume points of four copies each.
@@ -53,7 +53,7 @@ def test_steps_time_and_disk_follow_from_the_settings():
 
 
 def test_max_steps_shortens_the_forecast_too():
-    result = plan.forecast(preset(epochs=20, max_steps=100, device="cpu"), pictures=6400, channels=3)
+    result = plan.forecast(preset(epochs=20, batch_size=64, max_steps=100, device="cpu"), pictures=6400, channels=3)
     assert (result.steps, result.epochs) == (100, 1)
 
 

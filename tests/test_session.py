@@ -1,0 +1,123 @@
+"""Training in the background, as the page drives it."""
+
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_core.config import NetworkConfig, RunConfig
+from ddpm_core.errors import CheckpointError, DataError, UsageError
+from ddpm_core.session import ENDED, Session
+
+
+@pytest.fixture
+def session(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    session = Session(tmp_path / "out", tmp_path / "data")
+    yield session
+    session.close()
+
+
+def settings(session, **values) -> RunConfig:
+    network = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
+    defaults = {"dataset": str(session.root.parent / "pictures"), "size": 16, "network": network, "name": "dots"}
+    return RunConfig(**{**defaults, "batch_size": 4, "epochs": 100_000, "device": "cpu", **values})
+
+
+def wait(session, what, seconds=60):
+    """Until `what(status)` holds; fails with the status it hung at."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        status = session.current()[1]
+        if status is not None and what(status):
+            return status
+        time.sleep(0.02)
+    raise AssertionError(f"still {session.current()}")
+
+
+def test_before_the_first_run_there_is_nothing(session):
+    assert session.current() == (None, None) and not session.running
+    session.pause(), session.stop(), session.sample_now(), session.unpause()  # and none of these minds
+
+
+def test_start_pause_unpause_sample_stop(session):
+    run = session.start(settings(session))
+    assert session.running
+    wait(session, lambda status: status.step >= 3)
+
+    session.pause()
+    step = wait(session, lambda status: status.state == "paused").step
+    time.sleep(0.3)
+    assert session.current()[1].step == step, "a paused run must not move"
+    session.sample_now()
+    end = time.monotonic() + 60
+    while not list(run.progress.glob("quick_now_*.png")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+    session.unpause()
+    wait(session, lambda status: status.step > step)
+    session.stop()
+    wait(session, lambda status: status.state == "stopped")
+    assert run.final_path.exists() and run.can_resume()
+
+
+def test_a_stopped_run_can_be_resumed_and_goes_on_counting(session):
+    run = session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    session.close()
+    stopped = session.current()[1].step
+    session.start(run.config(), resume=True)
+    wait(session, lambda status: status.state == "running" and status.step > stopped)
+
+
+def test_one_run_at_a_time(session):
+    session.start(settings(session))
+    with pytest.raises(UsageError, match="stop it first"):
+        session.start(settings(session, name="other"))
+
+
+def test_a_second_run_of_the_same_settings_gets_a_name_of_its_own(session):
+    first = session.start(settings(session, max_steps=1))
+    wait(session, lambda status: status.state in ENDED)
+    session.close()
+    second = session.start(settings(session, max_steps=1))
+    assert (first.name, second.name) == ("dots", "dots-2")
+    session.close()
+    with pytest.raises(UsageError, match="--resume"):
+        session.start(settings(session, max_steps=1), explicit_name=True)
+
+
+def test_a_mistake_is_told_at_once_and_leaves_nothing(session):
+    with pytest.raises(DataError, match="nowhere"):
+        session.start(settings(session, dataset="./nowhere"))
+    with pytest.raises(CheckpointError, match="dots"):
+        session.start(settings(session), resume=True)
+    assert not session.running and not session.root.exists()
+
+
+def test_a_fault_in_the_background_is_told_and_the_next_run_starts(session, monkeypatch, capsys):
+    from ddpm_core.training import trainer
+
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train", broken)
+        session.start(settings(session))
+        status = wait(session, lambda status: status.state == "failed")
+    assert "a bug" in status.message and "Traceback" in capsys.readouterr().err
+    session.close()
+    session.start(settings(session, name="next", max_steps=1))
+    wait(session, lambda status: status.state == "finished")
+
+
+def test_a_mistake_found_in_the_background_is_one_line(session, capsys):
+    session.start(settings(session, from_model="no_such.pt"))
+    status = wait(session, lambda status: status.state == "failed")
+    assert "no_such.pt" in status.message and "Traceback" not in capsys.readouterr().err
