@@ -5,7 +5,6 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,16 +41,6 @@ def build(session: "Session") -> None:
             model = gr.Dropdown(
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
-            several = gr.Dropdown(
-                [],
-                multiselect=True,
-                max_choices=MOST["models"],
-                interactive=True,
-                visible="hidden",
-                elem_id="compare_models",
-                label=t("generation.models"),
-                info=t("generation.models.why"),
-            )
             steps = _slider("steps", t("generation.steps"), 20, 1, 200, t("generation.steps.why"))
             sampler = gr.Radio(
                 [(t("generation.sampler." + name), name) for name in SAMPLERS],
@@ -60,21 +49,35 @@ def build(session: "Session") -> None:
                 label=t("generation.sampler"),
                 info=t("generation.sampler.why"),
             )
-            with gr.Tabs(elem_id="generation_modes"):
-                with gr.Tab(t("generation.mode.sample"), id="sample") as sample_tab:
+            # Three things to make, one below the other and all in sight: nobody has to find out what a tab would hide.
+            with gr.Column(elem_classes="making"):
+                widgets.heading(t("generation.mode.sample"))
+                with gr.Row():
                     samples = _slider("samples", t("generation.samples"), 16, 1, MOST["samples"])
                     gen_seed = _seed("gen_seed", t("generation.seed"), t("generation.seed.why"), 0)
-                    generate_button = gr.Button(t("generation.generate"), variant="primary", elem_id="generate")
-                with gr.Tab(t("generation.mode.walk"), id="interpolate") as walk_tab:
-                    with gr.Row():
-                        seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
-                        seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
-                    frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
-                    walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
-                with gr.Tab(t("generation.mode.compare"), id="compare") as compare_tab:
+                generate_button = gr.Button(t("generation.generate"), variant="primary", elem_id="generate")
+            with gr.Column(elem_classes="making"):
+                widgets.heading(t("generation.mode.walk"))
+                with gr.Row():
+                    seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
+                    seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
+                frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
+                walk_button = gr.Button(t("generation.interpolate"), elem_id="interpolate")
+            with gr.Column(elem_classes="making"):
+                widgets.heading(t("generation.mode.compare"))
+                several = gr.Dropdown(
+                    [],
+                    multiselect=True,
+                    max_choices=MOST["models"],
+                    interactive=True,
+                    elem_id="compare_models",
+                    label=t("generation.models"),
+                    info=t("generation.models.why"),
+                )
+                with gr.Row():
                     each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
-                    compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
+                compare_button = gr.Button(t("generation.compare"), elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
             canvas = widgets.canvas()
 
@@ -117,10 +120,6 @@ def build(session: "Session") -> None:
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
-    # A comparison has its own list of models, in the place of the other.
-    for tab, one, more in ((sample_tab, True, "hidden"), (walk_tab, True, "hidden"), (compare_tab, "hidden", True)):
-        swap = [{"__type__": "update", "visible": one}, {"__type__": "update", "visible": more}]
-        tab.select(None, outputs=[model, several], js=f"() => ({json.dumps(swap)})", **quiet)
 
 
 # ---- what the events do; plain functions of values, tested without a browser

@@ -109,7 +109,6 @@ def test_asking_anew_takes_back_what_was_asked(page, studio, toy_run):
 def test_a_walk_is_scrubbed_without_asking_the_studio(page, studio, toy_run):
     toy_run(studio.root, "toys")
     open_generation(page)
-    page.get_by_role("tab", name="Interpolate").click()
     set_number(page, "seed_a", 3)
     set_number(page, "seed_b", 9)
     said = press(page, "Interpolate")
@@ -145,9 +144,7 @@ def test_models_of_different_size_side_by_side(page, studio, toy_run):
     toy_run(studio.root, "large", size=32)
     toy_run(studio.root, "grey", size=64, channels=1)
     open_generation(page)
-    page.get_by_role("tab", name="Compare").click()
     page.locator("#compare_models .token").nth(2).wait_for()  # chosen by itself
-    assert not page.locator("#model").is_visible()
     assert press(page, "Compare").startswith("3 models with the same seeds, 0 to 3, in ")
     boxes = [image.bounding_box() for image in page.locator("#canvas figure img").all()]
     assert len(boxes) == 3 and len({round(box["height"]) for box in boxes}) == 1
@@ -198,13 +195,9 @@ def test_new_models_appear_and_the_choice_survives_a_reload(page, studio, toy_ru
 def test_each_name_is_there_once(page, studio, toy_run):
     toy_run(studio.root, "toys")
     open_generation(page)
-    for tab, name in zip(("Sample", "Interpolate", "Compare"), BUTTONS, strict=True):
-        page.get_by_role("tab", name=tab, exact=True).click()
-        page.get_by_role("button", name=name).wait_for()
-        for each in BUTTONS:
-            assert page.get_by_role("button", name=each).count() == (each == name)
-        for each in ("Pause", "Stop", "Sample now"):
-            assert page.get_by_role("button", name=each).count() == 1
+    page.get_by_role("button", name="Generate").wait_for()
+    for name in (*BUTTONS, "Pause", "Stop", "Sample now"):
+        assert page.get_by_role("button", name=name).count() == 1, name
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -212,8 +205,7 @@ def test_each_name_is_there_once(page, studio, toy_run):
 def test_everything_stays_inside_the_window(open_page, studio, toy_run, width, dark):
     toy_run(studio.root, "toys")
     page = open_generation(open_page(width=width, dark=dark))
-    for tab, name in zip(("Sample", "Interpolate", "Compare"), BUTTONS, strict=True):
-        page.get_by_role("tab", name=tab, exact=True).click()
+    for name in BUTTONS:
         press(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.wait_for_function("document.querySelector('#canvas img').getBoundingClientRect().width > 200")
