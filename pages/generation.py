@@ -62,7 +62,7 @@ def build(session: "Session") -> None:
                     seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
                     seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
                 frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
-                walk_button = gr.Button(t("generation.interpolate"), elem_id="interpolate")
+                walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
             with gr.Column(elem_classes="making"):
                 widgets.heading(t("generation.mode.compare"))
                 several = gr.Dropdown(
@@ -77,7 +77,7 @@ def build(session: "Session") -> None:
                 with gr.Row():
                     each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
-                compare_button = gr.Button(t("generation.compare"), elem_id="compare")
+                compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
             canvas = widgets.canvas()
 
