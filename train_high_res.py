@@ -33,7 +33,20 @@ then:
 """
 
 # The flags that are settings of the run (config.RunConfig); the others say where and how.
-SETTINGS = ("dataset size preset epochs max_steps batch_size lr seed device from_model amp compile").split()
+SETTINGS = [
+    "dataset",
+    "size",
+    "preset",
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "lr",
+    "seed",
+    "device",
+    "from_model",
+    "amp",
+    "compile",
+]
 
 
 def parser(dataset: str, size: int) -> commandline.Parser:
