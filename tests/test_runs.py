@@ -340,7 +340,7 @@ def test_a_resume_takes_what_may_change(run):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"batch_size": 32},
+        {"batch_size": 48},
         {"lr": 5e-4},
         {"seed": 1},
         {"amp": False},

@@ -1,5 +1,6 @@
 """One studio and one browser for all browser tests; each test gets a fresh page that must stay at home and make no errors."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -44,13 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-@pytest.fixture(scope="session")
-def studio_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    root = tmp_path_factory.mktemp("studio")
+@contextlib.contextmanager
+def running_studio(root: Path) -> Iterator[Studio]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = root.parent / "studio.log"
+    log = root.parent / f"{root.name}.log"
     with open(log, "w") as output:
         command = [sys.executable, str(HERE / "studio.py"), "--port", str(port), "--output-dir", str(root)]
         process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
@@ -68,6 +68,19 @@ def studio_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]
                 raise
     assert code == 0, log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def studio_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Never trains anything itself: its tests lay runs into its folder, and take them away again."""
+    with running_studio(tmp_path_factory.mktemp("studio")) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def another_studio():
+    """`with another_studio(root)`: for tests that train, after which a studio is no longer as new."""
+    return running_studio
 
 
 @pytest.fixture

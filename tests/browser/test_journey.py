@@ -14,6 +14,13 @@ POINTS = (
 )
 
 
+@pytest.fixture(scope="module")
+def studio_program(another_studio, tmp_path_factory):
+    """In the place of the studio that the other browser tests share."""
+    with another_studio(tmp_path_factory.mktemp("journey")) as studio:
+        yield studio
+
+
 def told(studio):
     with urllib.request.urlopen(studio.url + "/studio/status", timeout=30) as answer:
         return json.load(answer)
