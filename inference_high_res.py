@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
+from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ The same model, seed, steps and sampler give the same picture. The first picture
 the next one that seed + 1, and so on: to see only the fourth picture of --seed=0, ask for --seed=3 --samples=1.
 """
 
-SAMPLERS = ("dpm++2m", "ddim")
 STRIP = 9  # pictures in the strip of an interpolation; the GIF shows all frames
 
 

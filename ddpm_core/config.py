@@ -17,6 +17,7 @@ PRESETS = ("cpu", "standard")
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "eps")
 LOSS_WEIGHTS = ("min-snr", "simple")
+SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ImageOps
 
 from ddpm_core import pictures, shelf
+from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from pages import widgets
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
     from ddpm_core.session import Session
 
-SAMPLERS = ("dpm++2m", "ddim")
 MOST = {"samples": 64, "frames": 64, "each": 16, "models": 3}
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000

@@ -12,8 +12,8 @@ from PIL import Image
 
 import inference_high_res
 from ddpm_core import checkpoint, pictures
-from ddpm_core.config import NetworkConfig, RunConfig
-from ddpm_core.diffusion.samplers import SAMPLERS
+from ddpm_core.config import SAMPLERS, NetworkConfig, RunConfig
+from ddpm_core.diffusion import samplers
 from ddpm_core.generator import Generator
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
@@ -228,7 +228,7 @@ def test_help_is_there_without_torch_and_knows_the_guides_lines():
 
 
 def test_the_samplers_offered_are_those_there_are():
-    assert tuple(SAMPLERS) == inference_high_res.SAMPLERS
+    assert tuple(samplers.SAMPLERS) == SAMPLERS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
