@@ -74,7 +74,7 @@ def build(session: "Session") -> gr.Button:
 
     form = [dataset, size, model, epochs, batch_size, seed, start_from, lr, max_steps, name, amp]
     for field in form:
-        _as_given(field)
+        widgets.as_given(field)
     quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
 
     # Without triggers: once when the page opens. The form then shows the run that trains, also after a reload.
@@ -292,8 +292,3 @@ def _words(key: str) -> dict[str, Any]:
 
 def _number(key: str, value: float | None, step: float = 1) -> gr.Number:
     return gr.Number(value, step=step, elem_id=key, min_width=100, **_words(key))
-
-
-def _as_given(field: gr.components.Component) -> None:
-    """Hands over whatever the browser sends: Gradio's own checks end in a toast or a traceback, ours in one clear line."""
-    field.preprocess = lambda payload: payload  # type: ignore[method-assign]
