@@ -38,8 +38,19 @@ def describe(device: torch.device) -> str:
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
     if device.type == "mps":
         return "Apple graphics"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"processor, {cores} core{'s' if cores != 1 else ''}"
+    return f"processor, {cores()} core{'s' if cores() != 1 else ''}"
+
+
+def cores() -> int:
+    """The processor cores that this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the processor's own memory, was too small. Torch reports the latter as a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def bfloat16_pays(device: torch.device) -> bool:

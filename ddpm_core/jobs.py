@@ -106,7 +106,7 @@ class Desk:
 
 
 def _fault(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         return "the device has too little free memory for this: ask for fewer pictures, or pause what trains beside it."
     first = str(error).strip().split("\n")[0][:200]
     return f"a fault in the program ended this ({type(error).__name__}: {first}). The terminal shows where."

@@ -6,6 +6,7 @@ folder exists.
 
 import dataclasses
 import os
+import sys
 import threading
 import time
 import traceback
@@ -104,6 +105,7 @@ class Session:
                 run, config, data_dir=self.data_dir, resume=resume, control=self._control, report=self._see
             )
         except StudioError as error:
+            print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
             self._fail(str(error))
         except BaseException as error:
             traceback.print_exc()

@@ -152,8 +152,7 @@ class Live:
     def run(self, request: Request) -> Response:
         """Everything told about one run but its charts."""
         run = self._find(request)
-        own, own_status = self.session.current()
-        status = run.status() or (own_status if own is not None and own.name == run.name else None)
+        status = self._latest(run)
         series = self._read(run)
         numbers: dict[str, Any] = (
             _numbers(status) if status else {"state": "unknown", "step": 0, "images": 0, "message": ""}
@@ -237,12 +236,20 @@ class Live:
 
     def _known(self) -> list[tuple[Run, Status | None]]:
         """All runs, the last active first; also our own one that has no folder yet, or failed before it had one."""
-        known = [(run, run.status()) for run in all_runs(self.root)]
+        runs = all_runs(self.root)
+        own, _ = self.session.current()
+        if own is not None and all(run.name != own.name for run in runs):
+            runs.append(own)
+        known = [(run, self._latest(run)) for run in runs]
+        return sorted(known, key=lambda pair: -(pair[1].updated if pair[1] else pair[0].last_active()))
+
+    def _latest(self, run: Run) -> Status | None:
+        """What the folder says, or our own session if it knows better: that a resume failed, or that one is beginning."""
+        stored = run.status()
         own, status = self.session.current()
-        if own is not None and all(run.name != own.name for run, _ in known):
-            known.append((own, status))
-            known.sort(key=lambda pair: -(pair[1].updated if pair[1] else pair[0].last_active()))
-        return known
+        if own is not None and own.name == run.name and status is not None:
+            return status if stored is None or status.updated >= stored.updated else stored
+        return stored
 
     def _find(self, request: Request) -> Run:
         name = request.path_params["name"]

@@ -3,6 +3,7 @@
 Losses stay on the device and are added up there; they are fetched only when a line is due, so a quiet step never waits.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -59,12 +60,12 @@ class Journal:
 
     def write_line(self, step: int, epoch: float, lr: float) -> None:
         """One metrics line for the steps since the last one, and a fresh status. Raises `StudioError` if the loss is no number."""
+        self.tick()
         if self._loss_sum is None or self._grad_norm is None:
             return
         loss, grad_norm = torch.stack([self._loss_sum / self._steps, self._grad_norm]).tolist()
         self._loss_sum, self._grad_norm, self._steps = None, None, 0
-        self.tick()
-        if not math.isfinite(loss):
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise StudioError(
                 f"the loss is not a number any more at step {step}: the checkpoints before it are untouched."
                 " Start again with a lower learning rate, or without mixed precision (--no-amp)."
@@ -104,6 +105,12 @@ class Journal:
         """Change the status, write it, and tell whoever watches."""
         self.status = dataclasses.replace(self.status, updated=time.time(), **fields)
         self.run.write_status(self.status)
+        self._report(self.status)
+
+    def fail(self, message: str) -> None:
+        """The end by an error, told even if it cannot be written down: the disk may be what failed."""
+        with contextlib.suppress(OSError):
+            self.set(state="failed", message=message, seconds_left=None)
         self._report(self.status)
 
     def _seconds_left(self, step: int) -> float | None:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from ddpm_core import devices
 from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, default_epochs
 from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
+from ddpm_core.training import cadence
 from ddpm_core.training.previews import FIRST_PREVIEW
 
 TRIAL_SECONDS = 0.4
@@ -76,7 +77,7 @@ def forecast(
     # Weights, gradients, two moments and the average; then what the backward pass needs, at half precision under amp.
     half = 0.5 if config.amp and devices.bfloat16_pays(device) else 1.0
     memory = 5 * 4 * parameters + int(half * activations) * config.batch_size
-    files_of_epochs = int(steps * config.batch_size / pictures / config.checkpoint_every)
+    files_of_epochs = cadence.count(cadence.checkpoints(config.checkpoint_every), steps, pictures, config.batch_size)
     disk = 4 * parameters * (2 + files_of_epochs) + 2 * 16 * parameters
     return Forecast(
         parameters=parameters,
@@ -133,7 +134,27 @@ _best_pace: dict[tuple, float] = {}
 
 
 def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device) -> float:
-    """Batches that grow until one takes long enough to trust. The best of all trials counts: other work only slows them."""
+    """The pace of the largest batch that was tried. The best of all trials counts: other work only slows them."""
+    pace = 0.0
+    try:
+        for measured in _paces(network, side, channels, batch_size, amp, device):
+            pace = measured
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    if not pace:
+        raise UsageError("this network does not fit into the device's memory: choose a smaller size or preset.")
+    key = (network, side, channels, batch_size, amp, device)
+    _best_pace[key] = max(pace, _best_pace.get(key, 0.0))
+    return _best_pace[key]
+
+
+def _paces(
+    network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device
+) -> Iterator[float]:
+    """Pictures a second, with batches that grow until one takes long enough to trust."""
     model = UNet(network, channels).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
 
@@ -150,17 +171,11 @@ def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, am
         return time.perf_counter() - start
 
     seconds_of(1)  # the first time pays for choosing kernels
-    batch, pace = 1, 0.0
-    with contextlib.suppress(torch.OutOfMemoryError):  # then the largest batch that fitted has to do
-        while (seconds := seconds_of(batch)) < TRIAL_SECONDS / 4 and batch < batch_size:
-            pace = batch / seconds
-            batch = min(batch_size, 4 * batch)
-        pace = batch / min(seconds, seconds_of(batch))
-    if not pace:
-        raise UsageError("this network does not fit into the device's memory: choose a smaller size or preset.")
-    key = (network, side, channels, batch_size, amp, device)
-    _best_pace[key] = max(pace, _best_pace.get(key, 0.0))
-    return _best_pace[key]
+    batch = 1
+    while (seconds := seconds_of(batch)) < TRIAL_SECONDS / 4 and batch < batch_size:
+        yield batch / seconds
+        batch = min(batch_size, 4 * batch)
+    yield batch / min(seconds, seconds_of(batch))
 
 
 def duration(seconds: float) -> str:

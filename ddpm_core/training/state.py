@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddpm_core import checkpoint, seeds
+from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import CheckpointError, DataError
 from ddpm_core.network.unet import UNet
@@ -96,8 +96,9 @@ class TrainingState:
                 f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"
                 f" start a new run from its model instead, with --from-model {run.final_path}."
             )
-        # Sums come out differently on another number of threads; only the same number gives the same bits.
-        torch.set_num_threads(saved["threads"])
+        # Sums come out differently on another number of threads; only the same number gives the same bits. A machine with
+        # fewer cores goes on with what it has: more threads than cores would stand in each other's way.
+        torch.set_num_threads(min(saved["threads"], devices.cores()))
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])

@@ -21,8 +21,8 @@ from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
+from ddpm_core.training import cadence, previews
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training import previews
 from ddpm_core.training.control import Control
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
@@ -53,6 +53,16 @@ def train(
     `StudioError` (one line for a person); what goes wrong before the first step leaves nothing on the disk.
     """
     control = control or Control()
+    threads = torch.get_num_threads()
+    try:
+        return _train(run, config, data_dir, resume, control, report)
+    finally:
+        torch.set_num_threads(threads)  # a resumed run may have used another number, see TrainingState.restore
+
+
+def _train(
+    run: Run, config: RunConfig, data_dir: Path, resume: bool, control: Control, report: Callable[[Status], None]
+) -> Status:
     status = Status(state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=time.time())
 
     def show_reading(what: str, done: int, total: int) -> None:
@@ -98,7 +108,14 @@ def train(
         if control.take_sample_request():
             draw_samples(run.progress / f"quick_now_{state.step}.png", few, 20)
 
+    def write_metrics() -> None:
+        """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
+        rate = optimizers.learning_rate(config, max(0, state.step - 1))
+        journal.write_line(state.step, state.images / state.pictures, rate)
+
     with run.lock():
+        if run.exists() and not resume:
+            raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
         run.create(config)
         run.truncate_metrics(state.step)
         status = dataclasses.replace(
@@ -106,16 +123,18 @@ def train(
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
-        journal.set()
         few, many = (36, 64) if config.size <= 64 else (16, 36)
+        grid_rhythm = cadence.grids(config.sample_every, state.step)
+        checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
         next_save = time.monotonic() + FIRST_SAVE_SECONDS
 
         try:
+            journal.set()
             while True:
                 # Asked for a sample? Paused? Save first: a pause may well end with the power switch.
                 draw_if_asked()
                 if control.paused:
-                    journal.tick()
+                    write_metrics()
                     state.save(run, journal.seconds)
                     journal.set(state="paused")
                     while control.paused:
@@ -131,14 +150,13 @@ def train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    rate = optimizers.learning_rate(config, state.step)
-                    optimizers.set_learning_rate(state.optimizer, rate)
+                    optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step))
                     if config.network.dropout:
                         torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
                     try:
                         loss = batch_loss(network, state.step)
                     except Exception as error:
-                        if network is state.network or isinstance(error, torch.OutOfMemoryError):
+                        if network is state.network or devices.is_out_of_memory(error):
                             raise
                         journal.set(
                             message=f"torch.compile does not work here, going on without it ({type(error).__name__})"
@@ -158,7 +176,7 @@ def train(
                 # Report.
                 epoch = state.epoch
                 if journal.due or epoch > epoch_before:
-                    journal.write_line(state.step, state.images / state.pictures, rate)
+                    write_metrics()
 
                 # The first glimpses.
                 if previews.early(state.step, batches.steps_per_epoch, config.sample_every):
@@ -170,10 +188,9 @@ def train(
                     if mean_loss < 0.995 * state.best_loss:
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
-                if epoch // config.sample_every > epoch_before // config.sample_every:
-                    draw_samples(run.progress / f"quick_epoch_{round_down(epoch, config.sample_every)}.png", few, 20)
-                if epoch // config.checkpoint_every > epoch_before // config.checkpoint_every:
-                    number = round_down(epoch, config.checkpoint_every)
+                if (number := grid_rhythm.due(epoch_before, epoch, state.step)) is not None:
+                    draw_samples(run.progress / f"quick_epoch_{number}.png", few, 20)
+                if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
                     state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
                     save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
@@ -181,37 +198,34 @@ def train(
 
                 # A point to resume from.
                 if (now := time.monotonic()) >= next_save:
-                    journal.tick()
+                    write_metrics()
                     state.save(run, journal.seconds)
                     cost = time.monotonic() - now
                     next_save = now + max(FIRST_SAVE_SECONDS, cost / SAVE_SHARE)
 
             # The end: a stop keeps everything that an orderly finish keeps.
-            journal.write_line(state.step, state.images / state.pictures, optimizers.learning_rate(config, state.step))
+            write_metrics()
             state.save(run, journal.seconds)
-            state.save_model(run.final_path, journal.status.loss)
-            if not run.best_path.exists():
-                state.save_model(run.best_path, journal.status.loss)
+            if state.step > 0:
+                state.save_model(run.final_path, journal.status.loss)
+                if not run.best_path.exists():
+                    state.save_model(run.best_path, journal.status.loss)
             finished = state.step >= total_steps
             journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)
         except BaseException as error:
             known = explain(error, config)
-            journal.set(state="failed", message=str(known or repr(error)))
+            journal.fail(str(known or repr(error)))
             if known is None:
                 raise
             raise known from error
     return journal.status
 
 
-def round_down(number: int, step: int) -> int:
-    return number // step * step
-
-
 def explain(error: BaseException, config: RunConfig) -> StudioError | None:
     """The one line for a person, where an error has one."""
     if isinstance(error, StudioError):
         return error
-    if isinstance(error, torch.OutOfMemoryError):
+    if devices.is_out_of_memory(error):
         return StudioError(
             f"the device ran out of memory at batch size {config.batch_size}: choose a smaller one, for example {max(1, config.batch_size // 2)}."
         )

@@ -64,6 +64,17 @@ def test_a_large_network_on_a_processor_is_scaled_not_tried():
     assert small == 100.0 and large == pytest.approx(100.0 / ratio)
 
 
+def test_a_network_too_large_for_the_device_is_one_line(monkeypatch):
+    monkeypatch.undo()  # the real trial, with a network that runs out of memory
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(plan, "UNet", full)
+    with pytest.raises(UsageError, match="does not fit"):
+        plan._trial(NETWORKS["cpu", 32], 32, 3, 16, False, torch.device("cpu"))
+
+
 def test_a_missing_device_is_one_line():
     with pytest.raises(UsageError, match="cuda:9"):
         plan.forecast(preset(device="cuda:9"), pictures=10, channels=3)

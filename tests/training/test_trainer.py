@@ -237,6 +237,64 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoints(go, t
     assert run.status().state == "failed"
 
 
+def test_weights_that_are_no_numbers_are_never_saved(go, tiny, monkeypatch):
+    """Even if a save is due before the next metrics line, in which the loss would be noticed."""
+    run, _ = go(tiny(epochs=2))
+    before = run.state_path.read_bytes()
+    real = trainer.DiffusionLoss.__call__
+
+    def spoiled_at_6(self, network, step):
+        return real(self, network, step) * (float("nan") if step == 6 else 1.0)
+
+    monkeypatch.setattr(trainer.DiffusionLoss, "__call__", spoiled_at_6)
+    monkeypatch.setattr(trainer.Journal, "due", property(lambda self: False))
+    monkeypatch.setattr(trainer, "FIRST_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "SAVE_SHARE", 1e9)
+    with pytest.raises(StudioError, match="not a number"):
+        go(dataclasses.replace(run.config(), epochs=6), resume=True)
+    saved = checkpoint.load_state(run.state_path, print)
+    assert run.state_path.read_bytes() != before and saved["step"] == 6
+    assert all(weight.isfinite().all() for weight in saved["weights"].values())
+
+
+def test_a_full_disk_is_one_line_and_told(go, tiny, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    states = []
+    monkeypatch.setattr(Run, "append_metrics", full)
+    monkeypatch.setattr(Run, "write_status", full)
+    with pytest.raises(StudioError, match="disk full"):
+        go(tiny(), report=lambda status: states.append(status.state))
+    assert states[-1] == "failed"
+
+
+def test_a_processor_out_of_memory_is_told_too(go, tiny, monkeypatch):
+    def full(self, network, step):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(trainer.DiffusionLoss, "__call__", full)
+    with pytest.raises(StudioError, match="batch size 4"):
+        go(tiny())
+
+
+def test_a_run_made_by_another_program_meanwhile_is_not_overwritten(go, tiny):
+    run, _ = go(tiny())
+    before = run.metrics()[0]
+    with pytest.raises(UsageError, match="another program"):
+        go(tiny())
+    assert run.metrics()[0] == before
+
+
+def test_threads_are_given_back(go, tiny):
+    before = torch.get_num_threads()
+    run, _ = go(tiny(epochs=2))
+    saved = checkpoint.load_state(run.state_path, print)
+    checkpoint.save_state(run.state_path, {**saved, "threads": before + 64})
+    go(dataclasses.replace(run.config(), epochs=3), resume=True)
+    assert torch.get_num_threads() == before
+
+
 def test_out_of_memory_is_told_with_the_batch_size(go, tiny, monkeypatch):
     def full(self, network, step):
         raise torch.OutOfMemoryError
