@@ -1,15 +1,15 @@
 """DDPM Studio in the browser: `python studio.py`, then http://127.0.0.1:7860. Three tabs, the guard, launch; nothing else."""
 
-import argparse
 import os
 import signal
 import socket
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ddpm_core.errors import StudioError, UsageError
+from ddpm_core import commandline
+from ddpm_core.errors import UsageError
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ddpm_core.session import Session
 
 HOST = "127.0.0.1"  # this computer only; nothing here may change it
+PORT = 7860
 
 
 def page(session: "Session") -> "gr.Blocks":
@@ -80,8 +81,6 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
 
 def check_port(port: int) -> None:
     """Raises `UsageError` unless this program can serve on `port`; asked before anything slow is imported."""
-    if not 1 <= port <= 65535:
-        raise UsageError(f"port {port} does not exist: choose one from 1024 to 65535, for example --port 7860.")
     with socket.socket() as probe:
         # As servers do on Unix: a port whose last connection still fades out counts as free. Windows reads it otherwise.
         if os.name != "nt":
@@ -90,7 +89,7 @@ def check_port(port: int) -> None:
             probe.bind((HOST, port))
         except PermissionError:
             raise UsageError(
-                f"port {port} needs administrator rights: choose one above 1023, for example --port 7860."
+                f"port {port} needs administrator rights: choose one above 1023, for example --port {PORT}."
             ) from None
         except OSError:
             raise UsageError(
@@ -103,7 +102,7 @@ def _free_port(after: int) -> int:
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) != 0:
                 return port
-    return 7860
+    return PORT
 
 
 def clear_environment() -> list[str]:
@@ -115,34 +114,33 @@ def clear_environment() -> list[str]:
     return [name for name in found if name != "GRADIO_ANALYTICS_ENABLED"]
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="DDPM Studio: train a diffusion model, watch it learn, make pictures.", allow_abbrev=False
+def parser() -> commandline.Parser:
+    flags = commandline.Parser(description="DDPM Studio: train a diffusion model, watch it learn, make pictures.")
+    flags.add_argument(
+        "--port",
+        type=commandline.whole(1, 65535),
+        metavar="N",
+        help=f"where the page is served on {HOST} (default: {PORT})",
     )
-    parser.add_argument(
-        "--port", type=int, default=7860, help="where the page is served on 127.0.0.1 (default: %(default)s)"
-    )
-    parser.add_argument(
+    flags.add_argument(
         "--output-dir",
-        type=Path,
-        default=Path(),
         metavar="FOLDER",
         help="where checkpoints/, samples/ and training_progress/ are (default: the current folder)",
     )
-    parser.add_argument(
+    flags.add_argument(
         "--data-dir",
-        type=Path,
         metavar="FOLDER",
         help="where data sets and decoded pictures are kept (default: data in the output folder)",
     )
-    return parser.parse_args(argv)
+    return flags
 
 
-def run(options: argparse.Namespace) -> None:
+def run(given: dict[str, Any]) -> int:
     """Opens the studio and waits for Ctrl-C or SIGTERM; a run in progress is saved before it returns."""
-    check_port(options.port)
-    root = options.output_dir.expanduser().absolute()
-    data_dir = (options.data_dir or root / "data").expanduser().absolute()
+    port = given.get("port", PORT)
+    check_port(port)
+    root = Path(given.get("output_dir", ".")).expanduser().absolute()
+    data_dir = Path(given.get("data_dir", root / "data")).expanduser().absolute()
     for folder in (root, data_dir):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: name a folder.")
@@ -157,13 +155,11 @@ def run(options: argparse.Namespace) -> None:
 
     session = Session(root, data_dir)
     try:
-        demo = open_studio(session, options.port)
+        demo = open_studio(session, port)
     except OSError as error:  # someone took the port in the seconds since it was checked
-        raise UsageError(
-            f"port {options.port} cannot be used ({error}): add --port {_free_port(options.port)}."
-        ) from None
+        raise UsageError(f"port {port} cannot be used ({error}): add --port {_free_port(port)}.") from None
     print(
-        f"DDPM Studio is open at http://{HOST}:{options.port} (Ctrl-C ends it; a run in progress is saved first)",
+        f"DDPM Studio is open at http://{HOST}:{port} (Ctrl-C ends it; a run in progress is saved first)",
         flush=True,
     )
     # torch takes seconds to import: the page is there first, and whoever clicks Start finds it loaded.
@@ -178,15 +174,11 @@ def run(options: argparse.Namespace) -> None:
     print("Closing: a run in progress is being saved.", flush=True)
     session.close()
     demo.close(verbose=False)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except StudioError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return commandline.exit_code(lambda: run(parser().given(argv)))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,24 @@ def test_a_port_in_use_is_one_line_with_another_port(busy_port, tmp_path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("port", [0, -1, 65536, 10**9])
+@pytest.mark.parametrize("port", [0, -1, 65536, 10**9, "abc", ""])
 def test_a_port_that_does_not_exist(port, tmp_path, capsys):
     assert studio.main(["--port", str(port), "--output-dir", str(tmp_path)]) == 2
-    assert f"port {port} does not exist" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"error: --port: {str(port)!r} is not a whole number from 1 to 65535.\n"
+
+
+def test_wrong_flags_are_one_line(capsys):
+    for argv, says in (
+        (["--prot", "3"], "unknown argument '--prot': did you mean --port?"),
+        (["--port"], "--port: expected one argument"),
+        (["cifar10"], "unknown argument 'cifar10': --help lists what there is."),
+    ):
+        assert studio.main(argv) == 2
+        assert capsys.readouterr() == ("", f"error: {says}\n")
+    with pytest.raises(SystemExit, match="0"):
+        studio.main(["--help"])
+    help_text = capsys.readouterr().out
+    assert all(word in help_text for word in ("--port N", "(default: 7860)", "--output-dir", "--data-dir"))
 
 
 @pytest.mark.parametrize("option", ["--output-dir", "--data-dir"])
