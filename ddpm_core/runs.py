@@ -213,6 +213,16 @@ class Run:
         """Whether there is a state to go on from (checkpoint.load_state knows these three names)."""
         return any((self.checkpoints / f"last{word}.pt").is_file() for word in ("", ".new", ".prev"))
 
+    def in_the_way(self) -> str:
+        """The folders that keep a new run from this name, in words; "" if the name is free.
+
+        Generated pictures in the samples folder do no harm, but grids of a run that was deleted would pass for the new one's.
+        """
+        folders = [folder for folder in (self.progress, self.checkpoints) if os.path.lexists(folder)]
+        if _numbered(self.samples, r"epoch_(\d+)_samples\.png"):
+            folders.append(self.samples)
+        return " and ".join(map(str, folders))
+
     def last_active(self) -> float:
         """Unix seconds of the last sign of life; 0.0 if there is none."""
         times = [0.0]
@@ -269,9 +279,9 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
     run = Run(root, config.name)
     _check_writable(run.root)
     number = 1
-    while any(os.path.lexists(folder) for folder in (run.progress, run.checkpoints, run.samples)):
+    while taken := run.in_the_way():
         if explicit_name:
-            how = "continue it with --resume" if run.can_resume() else f"delete {run.progress}"
+            how = "continue it with --resume" if run.exists() and run.can_resume() else f"delete {taken}"
             raise UsageError(f"there is a run {config.name} already: {how}, or choose another name.")
         number += 1
         suffix = f"-{number}"
@@ -292,7 +302,7 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     if not run.can_resume():
         raise CheckpointError(
             f"{name} has nothing to resume from, it ended before its first save:"
-            f" start a new run, under another name or after deleting {run.progress}."
+            f" start a new run, under another name or after deleting {run.in_the_way()}."
         )
     stored = json.loads(config.to_json())
     changes = {key: value for key, value in changes.items() if value is not None}

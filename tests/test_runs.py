@@ -314,6 +314,22 @@ def test_a_models_folder_alone_is_not_overwritten(tmp_path):
     assert new_run(tmp_path, preset("openmoji", 32), explicit_name=False)[0].name == "openmoji_32x32-2"
 
 
+def test_generated_pictures_alone_leave_the_name_free(tmp_path):
+    config = preset("openmoji", 32, name="fox")
+    samples = tmp_path / "samples" / "fox"
+    samples.mkdir(parents=True)
+    (samples / "generated_seed0_16.png").write_bytes(b"")
+    assert new_run(tmp_path, config, explicit_name=True)[0].name == "fox"
+    # What to delete is there, and when it is deleted the name is free.
+    (samples / "epoch_10_samples.png").write_bytes(b"")
+    for folder in (tmp_path / "checkpoints" / "fox", tmp_path / "training_progress" / "fox"):
+        with pytest.raises(UsageError, match="another name") as caught:
+            new_run(tmp_path, config, explicit_name=True)
+        named = [path for path in tmp_path.glob("*/*") if str(path) in str(caught.value)]
+        assert named == list(tmp_path.glob("*/*")) and str(folder) not in str(caught.value)
+        folder.mkdir(parents=True)
+
+
 def test_a_long_name_has_room_for_its_number(tmp_path):
     config = preset("openmoji", 32, name="x" * 64)
     a_run(tmp_path, "x" * 64)
