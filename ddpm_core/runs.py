@@ -258,15 +258,15 @@ def all_runs(root: Path | str) -> list[Run]:
     found = []
     try:
         folders = [entry.name for entry in os.scandir(root / "training_progress") if entry.is_dir()]
-        inside = root.resolve()
     except OSError:
         return []
     for name in folders:
         with contextlib.suppress(UsageError, CheckpointError, OSError):
             run = Run(root, name)
             run.config()
-            # A link could make the page show files from anywhere.
-            if all(folder.resolve().is_relative_to(inside) for folder in (run.progress, run.checkpoints, run.samples)):
+            # A link in place of a run could make the page show files from anywhere. (checkpoints/ itself may well be a link
+            # to a larger disk: whoever owns the folder made it.)
+            if all(f.resolve() == f.parent.resolve() / name for f in (run.progress, run.checkpoints, run.samples)):
                 found.append(run)
     return sorted(found, key=lambda run: (-run.last_active(), run.name))
 

@@ -204,7 +204,7 @@ class Live:
         inside: Path = getattr(run, FOLDERS[folder])
         path = inside / file
         # A symlink, or a run folder that is one, must not lead out: both ends are resolved before they are compared.
-        if not path.is_file() or path.resolve() != self.root / folder / run.name / file:
+        if not path.is_file() or path.resolve() != (self.root / folder).resolve() / run.name / file:
             return _missing()
         # The address carries the file's time of change (`_url`), so the browser may keep the picture for good.
         return FileResponse(

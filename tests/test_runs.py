@@ -411,3 +411,13 @@ def test_a_state_that_a_crash_left_under_another_name_counts(run):
 def test_runs_and_settings_import_no_torch():
     code = "import sys, ddpm_core.runs, ddpm_core.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_checkpoints_may_live_on_another_disk(tmp_path):
+    run = Run(tmp_path / "out", "fox")
+    elsewhere = tmp_path / "large_disk"
+    elsewhere.mkdir()
+    run.root.mkdir()
+    (run.root / "checkpoints").symlink_to(elsewhere)
+    run.create(preset(name="fox"))
+    assert [found.name for found in all_runs(run.root)] == ["fox"]

@@ -6,6 +6,7 @@ They are used where they already lie; otherwise they are downloaded into the dat
 import gzip
 import http.client
 import os
+import shutil
 import socket
 import tarfile
 import tempfile
@@ -147,6 +148,14 @@ def _resize(picture: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((size, size), method))
 
 
+def _lend(file: Path, there: Path) -> None:
+    """The same file under another name; a copy where the disk knows no links (exFAT, some network disks)."""
+    try:
+        os.link(file, there)
+    except OSError:
+        shutil.copyfile(file, there)
+
+
 def _download(name: str, data_dir: Path, missing: Callable[[str], DataError]) -> None:
     """Fetches one of torchvision's sets by its class name; `data_dir` changes only when all of it is there and verified."""
     datasets = _torchvision_datasets()
@@ -156,7 +165,7 @@ def _download(name: str, data_dir: Path, missing: Callable[[str], DataError]) ->
         with made(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=".download_") as folder:
             archive = data_dir / getattr(datasets, name).__dict__.get("filename", "no archive")
             if archive.is_file():
-                os.link(archive, Path(folder) / archive.name)  # put there by hand: torchvision verifies and unpacks it
+                _lend(archive, Path(folder) / archive.name)  # put there by hand: torchvision verifies and unpacks it
             getattr(datasets, name)(folder, download=True)
             for path in sorted(Path(folder).rglob("*")):
                 target = data_dir / path.relative_to(folder)

@@ -77,6 +77,8 @@ def forecast(
     # Weights, gradients, two moments and the average; then what the backward pass needs, at half precision under amp.
     half = 0.5 if config.amp and devices.bfloat16_pays(device) else 1.0
     memory = 5 * 4 * parameters + int(half * activations) * config.batch_size
+    if device.type == "cpu":  # there the pictures wait in the same memory, a byte a value
+        memory += pictures * channels * config.size**2
     files_of_epochs = cadence.count(cadence.checkpoints(config.checkpoint_every), steps, pictures, config.batch_size)
     disk = 4 * parameters * (2 + files_of_epochs) + 2 * 16 * parameters
     return Forecast(
