@@ -136,7 +136,7 @@ def parser() -> commandline.Parser:
 
 
 def run(given: dict[str, Any]) -> int:
-    """Opens the studio and waits for Ctrl-C or SIGTERM; a run in progress is saved before it returns."""
+    """Opens the studio and waits for Ctrl-C, SIGTERM or a closed terminal; a run in progress is saved before it returns."""
     port = given.get("port", PORT)
     check_port(port)
     root = Path(given.get("output_dir", ".")).expanduser().absolute()
@@ -148,8 +148,7 @@ def run(given: dict[str, Any]) -> int:
         print(f"note: {name} is ignored: the studio answers this computer only.", file=sys.stderr)
 
     leave = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: leave.set())
+    commandline.on_end(lambda *_: leave.set())
 
     from ddpm_core.session import Session
 

@@ -186,12 +186,12 @@ def tell_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: bool) 
 
 
 def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Status":
-    """Trains with a progress bar; Ctrl-C or SIGTERM saves and ends, a second one ends at once."""
+    """Trains with a progress bar; Ctrl-C, SIGTERM or a closed terminal saves and ends, a second Ctrl-C at once."""
     from ddpm_core.training import trainer
     from ddpm_core.training.control import Control
 
     control = Control()
-    before = {number: signal.signal(number, stopper(control)) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = commandline.on_end(stopper(control))
     bar = Bar()
     try:
         return trainer.train(run, config, data_dir=data_dir, resume=resume, control=control, report=bar.show)
@@ -202,9 +202,11 @@ def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Statu
 
 
 def stopper(control: "Control") -> Any:
-    def stop(*_: Any) -> None:
+    def stop(number: int, _: Any) -> None:
         # os.write and os._exit: this runs between any two instructions, also inside print or while a file is being saved.
         if control.stopping:
+            if number in commandline.HANG_UPS:  # comes twice, from the shell and from the system
+                return
             os._exit(130)
         control.stop()
         os.write(2, b"\nsaving... (once more to end without)\n")

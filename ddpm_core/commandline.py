@@ -3,7 +3,9 @@
 import argparse
 import difflib
 import math
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -84,6 +86,36 @@ def one_of(*choices: Any, what: str) -> Callable[[str], Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a {what}: choose {', '.join(map(str, choices))}.")
 
     return parse
+
+
+# A closed terminal window or a lost connection: the first on Unix, the other on Windows.
+HANG_UPS = [getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
+def on_end(handler: Callable[..., Any]) -> dict[int, Any]:
+    """Calls `handler` on Ctrl-C, SIGTERM, and when the terminal goes (unless that is ignored, as by nohup).
+
+    When the terminal is gone, what is printed goes nowhere instead of raising. Returns the handlers before.
+    """
+    terminals = [handle for handle in (1, 2) if _is_terminal(handle)]
+
+    def hung_up(*given: Any) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for handle in terminals:
+            os.dup2(nowhere, handle)
+        os.close(nowhere)
+        handler(*given)
+
+    handlers = {signal.SIGINT: handler, signal.SIGTERM: handler}
+    handlers |= {number: hung_up for number in HANG_UPS if signal.getsignal(number) != signal.SIG_IGN}
+    return {number: signal.signal(number, handlers[number]) for number in handlers}
+
+
+def _is_terminal(handle: int) -> bool:
+    try:
+        return os.isatty(handle)
+    except OSError:
+        return False
 
 
 def exit_code(program: Callable[[], int]) -> int:

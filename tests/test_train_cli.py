@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import train_high_res
+from ddpm_core import commandline
 from ddpm_core.checkpoint import load_model
 from ddpm_core.config import default_name, preset
 from ddpm_core.errors import UsageError
@@ -291,6 +292,30 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     assert control.stopping and codes == [] and len(said) == 1
     stop(signal.SIGINT, None)
     assert codes == [130]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Unix")
+def test_a_closed_terminal_saves_and_ends_like_sigterm(monkeypatch):
+    from ddpm_core.training.control import Control
+
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for handler in (signal.SIG_IGN, signal.SIG_DFL):  # ignored: `nohup` was asked to keep it going
+            signal.signal(signal.SIGHUP, handler)
+            control = Control()
+            replaced = commandline.on_end(train_high_res.stopper(control))
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            assert control.stopping == (handler == signal.SIG_DFL)
+            assert (signal.SIGHUP in replaced) == (handler == signal.SIG_DFL)
+            for number, old in replaced.items():
+                signal.signal(number, old)
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+    assert codes == []
 
 
 def test_settings_and_flags_agree():
