@@ -86,7 +86,10 @@ def parser(dataset: str, size: int) -> commandline.Parser:
         help="passes over the pictures (default: 50, more for a small set)",
     )
     long.add_argument(
-        "--max-steps", type=whole(1, 1_000_000_000), metavar="N", help="stop after this many steps even so"
+        "--max-steps",
+        type=whole(0, 1_000_000_000),
+        metavar="N",
+        help="stop after this many steps even so; 0: no limit, also for a run that had one (default)",
     )
     long.add_argument(
         "--batch-size", type=whole(1, 4096), metavar="N", help="pictures in one step (default: the preset's)"
@@ -129,6 +132,7 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     if given.get("resume"):
         run, config, info = resumed(root, data_dir, given, settings, dataset, size)
     else:
+        settings["max_steps"] = settings.get("max_steps") or None
         run, config, info = fresh(root, data_dir, given, {"dataset": dataset, "size": size, **settings})
     tell_plan(run, config, info, resume="resume" in given)
     status = train(run, config, data_dir, resume="resume" in given)

@@ -290,7 +290,8 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
 
 
 def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Run, RunConfig]:
-    """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was").
+    """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was", 0 for
+    max_steps "no limit").
 
     Raises CheckpointError if there is nothing to resume, RunInUseError if it is being trained, UsageError if a change would
     make it another run or nothing is left to do. Changes nothing on the disk.
@@ -306,6 +307,9 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
         )
     stored = json.loads(config.to_json())
     changes = {key: value for key, value in changes.items() if value is not None}
+    lifted = changes.get("max_steps") == 0
+    if lifted:
+        changes["max_steps"] = None
     unlike = [
         f"{key} is {stored.get(key)!r} and not {value!r}"
         for key, value in changes.items()
@@ -320,7 +324,8 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     finished = status is not None and status.state == "finished"
     if status and config.max_steps and status.step >= config.max_steps and (finished or changes.get("max_steps")):
         raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
-    if status and finished and not any(changes.get(key) for key in ("epochs", "max_steps")):
+    lifted = lifted and status is not None and status.epoch < status.epochs  # else the limit was not what ended it
+    if status and finished and not lifted and not any(changes.get(key) for key in ("epochs", "max_steps")):
         more = 2 * max(1, status.epochs)
         raise UsageError(f"{name} is finished, {status.epochs:,} epochs: to go on ask for more, --epochs {more}.")
     with run.lock():  # in use? Better now than after reading all pictures

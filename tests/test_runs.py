@@ -396,6 +396,12 @@ def test_a_finished_run_goes_on_only_for_more(run):
     with pytest.raises(UsageError, match="--max-steps 1000"):
         resume_run(run.root, "fox", {"epochs": 14})  # would still end at step 500
     assert resume_run(run.root, "fox", {"max_steps": 501})[1].max_steps == 501
+    # Without its limit it goes on, if there are epochs left.
+    run.write_status(alive(state="finished", step=500, epoch=7, epochs=7))
+    with pytest.raises(UsageError, match="--epochs 14"):
+        resume_run(run.root, "fox", {"max_steps": 0, "epochs": None})
+    run.write_status(alive(state="finished", step=500, epoch=3, epochs=7))
+    assert resume_run(run.root, "fox", {"max_steps": 0})[1].max_steps is None
     # Killed between its last step and its last file: it must be able to end properly.
     run.write_status(alive(state="running", step=500, pid=0))
     assert resume_run(run.root, "fox", {})[1].max_steps == 500

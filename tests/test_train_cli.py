@@ -71,9 +71,12 @@ def refused(capsys, *argv: str, code: int = 2, **defaults) -> str:
 )
 @pytest.mark.parametrize("flag", ["--epochs", "--max-steps", "--batch-size", "--lr"])
 def test_a_number_out_of_range(here, capsys, flag, value):
+    if (flag, value) == ("--max-steps", "0"):
+        return  # no limit
     for argv in ([flag, value], [f"{flag}={value}"]):
         message = refused(capsys, *argv)
-        assert flag in message and repr(value) in message and " from 1" in message and " to " in message
+        assert flag in message and repr(value) in message and " to " in message
+        assert (" from 0" if flag == "--max-steps" else " from 1") in message
 
 
 @pytest.mark.parametrize("value", ["nan", "-1", "1.5", "x", str(2**63)])
@@ -108,6 +111,7 @@ def test_the_ranges_of_the_flags_are_those_of_the_settings():
                 number = float(value) if action.dest == "lr" else int(value) if value.isdigit() else None
                 by_flag = taken(action.type, value)
                 by_setting = taken(lambda v, key=action.dest: preset(**{key: v}), number) and number is not None
+                by_setting = by_setting or (action.dest, number) == ("max_steps", 0)  # no limit
                 assert by_flag == by_setting, (action.dest, value)
 
 
