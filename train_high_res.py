@@ -147,19 +147,20 @@ def fresh(
     from ddpm_core.runs import new_run
 
     name = given.get("name", "")
+    typed, settings = settings, lasting(settings)  # messages show what was typed
     # Finds wrong settings before seconds are spent on importing torch.
     run, _ = new_run(root, preset(**settings, name=name), explicit_name=bool(name))
-    info = catalogue.describe(settings["dataset"], data_dir)
+    info = catalogue.describe(typed["dataset"], data_dir)
 
     from ddpm_core import checkpoint, devices
 
     device = devices.choose(settings.get("device", "auto"))
     if "from_model" in settings:
-        model = checkpoint.load_model(settings["from_model"])
+        model = checkpoint.load_model(Path(typed["from_model"]).expanduser())
         settings = {"preset": model.config.preset, **settings}
     config = preset(**{"preset": "cpu" if device.type == "cpu" else "standard", **settings}, name=run.name)
     if "from_model" in settings:
-        checkpoint.check_start(model, config, info.channels, settings["from_model"])
+        checkpoint.check_start(model, config, info.channels, typed["from_model"])
     return run, config, info
 
 
@@ -169,6 +170,7 @@ def resumed(
     from ddpm_core.data import catalogue
     from ddpm_core.runs import resume_run
 
+    settings = lasting(settings)
     name = given.get("name") or default_name(settings.get("dataset", dataset), settings.get("size", size))
     run, config = resume_run(root, name, settings)
     info = catalogue.describe(config.dataset, data_dir)
@@ -177,6 +179,18 @@ def resumed(
 
     devices.choose(config.device)
     return run, config, info
+
+
+def lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with absolute paths, so that the run can go on from another current folder."""
+    from ddpm_core.data import catalogue
+
+    settings = dict(settings)
+    if "dataset" in settings:
+        settings["dataset"] = catalogue.absolute(settings["dataset"])
+    if settings.get("from_model"):
+        settings["from_model"] = os.path.abspath(os.path.expanduser(settings["from_model"]))
+    return settings
 
 
 def tell_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: bool) -> None:

@@ -106,7 +106,7 @@ def read(
     if kind == "resume" and run is not None:
         return dataclasses.replace(run.config(), epochs=_whole("epochs", epochs, 100), max_steps=limit), True
     settings = config.preset(
-        dataset if isinstance(dataset, str) else "",
+        catalogue.absolute(dataset) if isinstance(dataset, str) else "",
         size,
         model,
         epochs=_whole("epochs", epochs, 100),
@@ -116,7 +116,7 @@ def read(
         max_steps=limit,
         name=str(name or "").strip(),
         amp=bool(amp),
-        from_model=str(file) if file else None,
+        from_model=str(file.absolute()) if file else None,
     )
     return settings, False
 

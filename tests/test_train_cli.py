@@ -298,6 +298,25 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     assert codes == [130]
 
 
+def test_paths_are_stored_absolute_and_compared_so(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    settings = train_high_res.lasting({"dataset": "../dots", "from_model": "~/x.pt", "size": 32})
+    dots = here.parent / "dots"
+    assert settings == {"dataset": str(dots), "from_model": str(here / "x.pt"), "size": 32}
+    for name in ("openmoji", "openmoji:flags", "cifar10", "nonsense", "", "./missing"):
+        assert train_high_res.lasting({"dataset": name}) == {"dataset": name}
+
+    run = Run("runs", "dots_32x32")
+    run.create(preset(**settings))
+    run.state_path.write_bytes(b"state")
+    root = run.root.absolute()
+    for folder, typed in ((here, "../dots"), (here.parent, "./dots"), (dots, "."), (here.parent, "folder:dots")):
+        monkeypatch.chdir(folder)
+        given = {"dataset": typed, "size": 32}
+        _, config, info = train_high_res.resumed(root, here / "data", {}, given, "openmoji", 64)
+        assert config.dataset == str(dots) and info.pictures == 40
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Unix")
 def test_a_closed_terminal_saves_and_ends_like_sigterm(monkeypatch):
     from ddpm_core.training.control import Control

@@ -13,12 +13,12 @@ import numpy as np
 
 from ddpm_core.data import cache, openmoji, torchvision_sets
 from ddpm_core.data.cache import Pictures
-from ddpm_core.data.image_folder import ImageFolder
+from ddpm_core.data.image_folder import ImageFolder, existing_folder
 from ddpm_core.data.source import Broken, DatasetInfo, Progress, Source
 from ddpm_core.errors import DataError, UsageError
 
 _NAMES = ("openmoji", "openmoji:GROUP", "fashion_mnist", "cifar10")
-__all__ = ["DatasetInfo", "Pictures", "describe", "load", "names", "peek"]
+__all__ = ["DatasetInfo", "Pictures", "absolute", "describe", "load", "names", "peek"]
 
 
 def names() -> list[tuple[str, str]]:
@@ -33,6 +33,18 @@ def describe(dataset: str, data_dir: Path | str) -> DatasetInfo:
     Raises `UsageError` for an unknown name, `DataError` for a folder that is missing or has no pictures.
     """
     return _source(dataset, Path(data_dir)).info
+
+
+def absolute(dataset: str) -> str:
+    """`dataset` as it is understood from every current folder: the path of a folder of images made absolute."""
+    folder = _folder(dataset.strip())
+    if folder is None:
+        return dataset
+    try:
+        path = str(existing_folder(folder))
+    except (DataError, ValueError):
+        return dataset  # `describe` says what is wrong with it
+    return path if path == path.strip("\"' ") else path + os.sep  # names are stripped, this one must not be
 
 
 def load(dataset: str, size: int, data_dir: Path | str, progress: Progress | None = None) -> Pictures:
@@ -70,18 +82,29 @@ def _spread(pictures: int, count: int) -> list[int]:
 def _source(dataset: str, data_dir: Path) -> Source:
     name = dataset.strip()
     set_name, colon, part = name.partition(":")
-    if set_name.lower() == "folder" and colon:
-        return ImageFolder(part)
+    folder = _folder(name)
+    if folder is not None:
+        return ImageFolder(folder)
     if set_name.lower() == "openmoji":
         return openmoji.OpenMoji(part if colon else None)
     if name.lower() == "fashion_mnist":
         return torchvision_sets.FashionMnist(data_dir)
     if name.lower() == "cifar10":
         return torchvision_sets.Cifar10(data_dir)
-    bare = name.strip("\"' ")
-    if any(slash in name for slash in "/\\") or bare.startswith((".", "~")) or os.path.isdir(bare):
-        return ImageFolder(name)
     near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? There are" if near else "choose one of"
     shown = "".join(c if c.isprintable() else "?" for c in name[:80])
     raise UsageError(f"there is no data set {shown!r}: {hint} {', '.join(_NAMES)}, or the path of a folder of images.")
+
+
+def _folder(name: str) -> str | None:
+    """The path in a data set's name, None if it is one of our sets or nothing known."""
+    set_name, colon, part = name.partition(":")
+    if set_name.lower() == "folder" and colon:
+        return part
+    if set_name.lower() == "openmoji" or name.lower() in ("fashion_mnist", "cifar10"):
+        return None
+    bare = name.strip("\"' ")
+    if any(slash in name for slash in "/\\") or bare.startswith((".", "~")) or os.path.isdir(bare):
+        return name
+    return None

@@ -33,7 +33,7 @@ class ImageFolder:
     """
 
     def __init__(self, folder: str):
-        self.folder = _existing_folder(folder)
+        self.folder = existing_folder(folder)
         self._files = _find(self.folder)
         tops = [_class_of(file) for file in self._files]
         names = sorted(set(tops), key=os.fsencode)
@@ -179,7 +179,7 @@ def _class_of(file: str) -> str:
     return top if slash else _TOP
 
 
-def _existing_folder(text: str) -> Path:
+def existing_folder(text: str) -> Path:
     # A path copied from a file manager often comes in quotes.
     candidates = [text, text.strip("\"' ")]
     for candidate in candidates:
