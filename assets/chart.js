@@ -1,6 +1,7 @@
-// Live charts: plotly's own script, fed by polling. Plotly.react with a constant uirevision keeps zoom and legend.
+// Live charts: plotly's own script, fed by polling. Plotly.react with a constant uirevision keeps the legend, and one a run keeps the zoom.
 Studio.charts = {
   figures: {}, // chart id -> its newest figure
+  run: "", // whose figures these are
   drawers: {},
   smooth: 0.9,
   log: false,
@@ -25,7 +26,7 @@ Studio.chart = (element, id) => {
 
   // Figures name their inks ("accent", "faint"); the values are the page's CSS variables, light or dark.
   const ink = (name) => getComputedStyle(root).getPropertyValue("--studio-" + name).trim();
-  const axis = (given) => ({ ...given, gridcolor: ink("line"), linecolor: ink("line"), zeroline: false, tickfont: { color: ink("soft") }, title: { ...given.title, font: { color: ink("soft"), size: 12 } } });
+  const axis = (given) => ({ ...given, uirevision: `${Studio.charts.run} ${given.uirevision ?? ""}`, gridcolor: ink("line"), linecolor: ink("line"), zeroline: false, tickfont: { color: ink("soft") }, title: { ...given.title, font: { color: ink("soft"), size: 12 } } });
   const dressed = (figure) => ({
     data: figure.data.map((trace) => ({ ...trace, line: { ...trace.line, color: ink(trace.meta.ink) } })),
     layout: {
@@ -98,6 +99,7 @@ Studio.chartSettings = (element) => {
     if (!answer || run !== Studio.chosenRun() || asked !== charts.seen) return;
     charts.seen = answer.seen;
     charts.figures = answer.figures;
+    charts.run = run;
     await Promise.all(Object.values(charts.drawers).map((draw) => draw()));
   });
   Studio.place.watch("run", () => {

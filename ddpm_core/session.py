@@ -50,9 +50,9 @@ class Session:
                     f"{self._run.name if self._run else 'A run'} is training: stop it first, or wait until it ends."
                 )
             if resume:
-                run, config = resume_run(
-                    self.root, config.name, {"epochs": config.epochs, "max_steps": config.max_steps}
-                )
+                # No limit in `config` means that there shall be none, not "as it was", which None stands for.
+                changes = {"epochs": config.epochs, "max_steps": config.max_steps or 0}
+                run, config = resume_run(self.root, config.name, changes)
             else:
                 run, config = new_run(self.root, config, explicit_name=explicit_name)
             catalogue.describe(config.dataset, self.data_dir)

@@ -121,3 +121,12 @@ def test_a_mistake_found_in_the_background_is_one_line(session, capsys):
     session.start(settings(session, from_model="no_such.pt"))
     status = wait(session, lambda status: status.state == "failed")
     assert "no_such.pt" in status.message and "Traceback" not in capsys.readouterr().err
+
+
+def test_a_limit_of_steps_is_lifted_by_leaving_it_empty(session):
+    run = session.start(settings(session, max_steps=2))
+    wait(session, lambda status: status.state == "finished")
+    session.close()
+    session.start(settings(session, max_steps=None), resume=True)
+    wait(session, lambda status: status.step > 2)
+    assert run.config().max_steps is None

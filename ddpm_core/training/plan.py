@@ -46,7 +46,7 @@ class Forecast:
     def text(self) -> str:
         """One line for a person."""
         return (
-            f"{self.steps:,} steps ({in_words(self.epochs, 'epoch')} of {in_words(self.pictures, 'picture')}) in about"
+            f"{in_words(self.steps, 'step')} ({in_words(self.epochs, 'epoch')} of {in_words(self.pictures, 'picture')}) in about"
             f" {duration(self.seconds)} at {self.images_per_second:.3g} images/s on this {self.device}."
             f" First pictures after about {duration(self.first_sample_seconds)}."
             f" {self.parameters / 1e6:.1f} million weights, {size(self.memory)} of memory, {size(self.disk)} of disk."

@@ -87,6 +87,22 @@ def test_zoom_and_legend_survive_updates(page, make_run):
         assert page.locator("#loss_chart [data-mark=same]").count() == 1
 
 
+def test_a_zoom_stays_with_its_run(page, make_run):
+    with make_run(), make_run(name="another"):
+        open_monitoring(page)
+        page.locator("#runs input[value=by-hand]").check(force=True)
+        page.wait_for_function("Studio.charts.run === 'by-hand'")
+        box = page.locator("#loss_chart .nsewdrag").bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.7, steps=8)
+        page.mouse.up()
+        plot = "document.querySelector('#loss_chart .js-plotly-plot').layout"
+        page.wait_for_function(f"{plot}.xaxis.autorange === false && {plot}.yaxis.autorange === false")
+        page.locator("#runs input[value=another]").check(force=True)
+        page.wait_for_function(f"Studio.charts.run === 'another' && {plot}.xaxis.autorange && {plot}.yaxis.autorange")
+
+
 def test_smoothing_and_log_scale_are_kept_over_a_reload(page, make_run):
     make_run()
     open_monitoring(page)
