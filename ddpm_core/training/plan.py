@@ -174,10 +174,10 @@ def _paces(
 
     seconds_of(1)  # the first time pays for choosing kernels
     batch = 1
-    while (seconds := seconds_of(batch)) < TRIAL_SECONDS / 4 and batch < batch_size:
+    while (seconds := seconds_of(batch)) < TRIAL_SECONDS and batch < batch_size:
         yield batch / seconds
         batch = min(batch_size, 4 * batch)
-    yield batch / min(seconds, seconds_of(batch))
+    yield batch / min(seconds, seconds_of(batch), seconds_of(batch))
 
 
 def duration(seconds: float) -> str:
