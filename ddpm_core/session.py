@@ -62,7 +62,7 @@ class Session:
             self._status = Status(
                 state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=now, updated=now
             )
-            # Not a daemon by accident: `close` waits for it, so that the last step is saved.
+            # A daemon: a program that dies must not hang on it. An orderly end goes through `close`, which saves and waits.
             self._thread = threading.Thread(
                 target=self._train, args=(run, config, resume), name="training", daemon=True
             )
