@@ -15,7 +15,7 @@ from ddpm_core.errors import UsageError
 SIZES = (32, 64, 96, 128, 256)
 PRESETS = ("cpu", "standard")
 SCHEDULES = ("cosine", "linear")
-PREDICTIONS = ("v", "eps")
+PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
 SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -146,7 +146,7 @@ class RunConfig:
     ema_length: float = 0.1  # width of the weight average relative to the run's length so far (sigma_rel of EDM2)
 
     schedule: str = "cosine"  # noise table: "cosine" or "linear" (2020 paper)
-    prediction: str = "v"  # what the network predicts: "v" or "eps"
+    prediction: str = "v"  # what the network predicts: "v", "eps" or "edm" (input and target of unit variance)
     loss_weight: str = "min-snr"  # "min-snr" (gamma 5) or "simple" (every noise level alike)
 
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)

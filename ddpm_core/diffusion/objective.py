@@ -18,6 +18,9 @@ Network = Callable[[Tensor, Tensor], Tensor]  # network(x (B, C, H, W), log_sigm
 Denoise = Callable[[Tensor, float, float], Tensor]  # denoise(x (B, C, H, W), alpha, sigma) -> x0 (B, C, H, W)
 
 MIN_SNR_GAMMA = 5.0
+SIGMA_DATA = (
+    0.5  # the standard deviation of pictures in [-1, 1], roughly; "edm" makes inputs and targets of that unit size
+)
 
 
 def eps_target(x0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:
@@ -38,16 +41,47 @@ def v_to_x0(x_t: Tensor, output: Tensor, alpha: Level, sigma: Level) -> Tensor:
     return _each(alpha, x_t) * x_t - _each(sigma, x_t) * output
 
 
+def as_it_is(alpha: Level, sigma: Level) -> Level:
+    """v and eps show the network x_t itself."""
+    return 1.0
+
+
+def edm_input_scale(alpha: Level, sigma: Level) -> Level:
+    """1 / n with n^2 = sigma^2 + sigma_data^2 alpha^2, the variance of x_t: the network's input has variance 1.
+
+    EDM (Karras et al. 2022, arXiv 2206.00364, table 1) writes a noisy picture as x_t / alpha and its noise as s = sigma / alpha;
+    its c_in(s) / alpha, c_skip(s) / alpha and c_out(s) are these three functions, and none of them divides by alpha.
+    """
+    return (sigma**2 + SIGMA_DATA**2 * alpha**2) ** -0.5
+
+
+def edm_target(x0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:
+    """F = (sigma x0 - sigma_data^2 alpha eps) / (n sigma_data), of variance 1; with sigma_data = 1 it would be -v."""
+    unit = edm_input_scale(alpha, sigma) / SIGMA_DATA
+    return _each(unit * sigma, x0) * x0 - _each(unit * SIGMA_DATA**2 * alpha, x0) * eps
+
+
+def edm_to_x0(x_t: Tensor, output: Tensor, alpha: Level, sigma: Level) -> Tensor:
+    """x0 = (sigma_data^2 alpha / n^2) x_t + (sigma sigma_data / n) F: what is known from x_t alone, and the rest."""
+    unit = edm_input_scale(alpha, sigma)
+    return _each(unit**2 * SIGMA_DATA**2 * alpha, x_t) * x_t + _each(unit * SIGMA_DATA * sigma, x_t) * output
+
+
 class Prediction(NamedTuple):
     target: Callable[[Tensor, Tensor, Level, Level], Tensor]  # (x0, eps, alpha, sigma) -> what the output should be
     to_x0: Callable[[Tensor, Tensor, Level, Level], Tensor]  # (x_t, output, alpha, sigma) -> the picture it stands for
+    input_scale: Callable[[Level, Level], Level]  # (alpha, sigma) -> the network is shown x_t times this
 
 
-PREDICTIONS = {"v": Prediction(v_target, v_to_x0), "eps": Prediction(eps_target, eps_to_x0)}
+PREDICTIONS = {
+    "v": Prediction(v_target, v_to_x0, as_it_is),
+    "eps": Prediction(eps_target, eps_to_x0, as_it_is),
+    "edm": Prediction(edm_target, edm_to_x0, edm_input_scale),
+}
 
 
 def by_name(prediction: str) -> Prediction:
-    """The pair for "v" or "eps". Raises `UsageError` for another name."""
+    """The functions for "v", "eps" or "edm". Raises `UsageError` for another name."""
     if prediction not in PREDICTIONS:
         raise UsageError(f"prediction {prediction!r} is unknown: choose one of {', '.join(PREDICTIONS)}.")
     return PREDICTIONS[prediction]
@@ -62,8 +96,8 @@ def loss_weight(weight: str, prediction: str, alpha: Tensor, sigma: Tensor) -> T
     """What each picture's mean squared error counts: like alpha, (B,), in [0, 1].
 
     "simple": all alike. "min-snr": as an x0 error it would count min(SNR, 5) (Hang et al. 2023, arXiv 2303.09556, eq. 3 and
-    section 3.4), SNR = alpha^2 / sigma^2; an eps error is SNR times the x0 error, a v error SNR + 1 times.
-    Raises `UsageError` for an unknown name.
+    section 3.4), SNR = alpha^2 / sigma^2; an eps error is SNR times the x0 error, a v error SNR + 1 times, an edm error
+    (SNR + 1 / sigma_data^2) times. EDM's own weighting is "simple". Raises `UsageError` for an unknown name.
     """
     by_name(prediction)
     if weight == "simple":
@@ -72,7 +106,19 @@ def loss_weight(weight: str, prediction: str, alpha: Tensor, sigma: Tensor) -> T
         raise UsageError(f"loss weight {weight!r} is unknown: choose min-snr or simple.")
     if prediction == "eps":  # min(SNR, 5) / SNR
         return (MIN_SNR_GAMMA * sigma**2 / alpha**2).clamp(max=1.0)
-    return torch.minimum(alpha**2, MIN_SNR_GAMMA * sigma**2)  # min(SNR, 5) / (SNR + 1), with SNR + 1 = 1 / sigma^2
+    least = torch.minimum(alpha**2, MIN_SNR_GAMMA * sigma**2)  # min(SNR, 5) sigma^2
+    if prediction == "edm":
+        return least * (SIGMA_DATA * edm_input_scale(alpha, sigma)) ** 2
+    return least  # min(SNR, 5) / (SNR + 1), with SNR + 1 = 1 / sigma^2
+
+
+def ask(network: Network, prediction: str, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """The network's output for x_t at noise levels alpha, sigma (B,): training and sampling both ask through here.
+
+    So what a network is shown at sampling is what it was shown in training: x_t times the input scale, and ln(sigma / alpha).
+    """
+    scale = by_name(prediction).input_scale(alpha, sigma)
+    return network(_each(scale, x_t) * x_t, log_sigma(alpha, sigma).to(x_t.device, torch.float32))
 
 
 def denoiser(network: Network, prediction: str) -> Denoise:
@@ -80,8 +126,8 @@ def denoiser(network: Network, prediction: str) -> Denoise:
     to_x0 = by_name(prediction).to_x0
 
     def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
-        level = log_sigma(alpha, sigma).to(x.device, torch.float32).expand(len(x))
-        return to_x0(x.float(), network(x, level).float(), alpha, sigma)
+        each = [torch.full((len(x),), level, dtype=torch.float64) for level in (alpha, sigma)]
+        return to_x0(x.float(), ask(network, prediction, x, *each).float(), alpha, sigma)
 
     return denoise
 

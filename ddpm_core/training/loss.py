@@ -12,7 +12,7 @@ from ddpm_core.diffusion import objective, schedule
 
 
 class DiffusionLoss:
-    """`loss(network, step)` -> 0-d tensor: the weighted mean squared error of the network's prediction (v or eps)."""
+    """`loss(network, step)` -> 0-d tensor: the weighted mean squared error of the network's prediction (v, eps or edm)."""
 
     def __init__(self, config: RunConfig, batches: Batches, device: torch.device) -> None:
         table = schedule.by_name(config.schedule)
@@ -32,7 +32,7 @@ class DiffusionLoss:
         alpha, sigma = self.alphas[t], self.sigmas[t]
 
         with devices.autocast(self.device, config.amp):
-            output = network(objective.add_noise(x0, eps, alpha, sigma), schedule.log_sigma(alpha, sigma))
+            output = objective.ask(network, config.prediction, objective.add_noise(x0, eps, alpha, sigma), alpha, sigma)
 
         target = objective.by_name(config.prediction).target(x0, eps, alpha, sigma)
         weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma)

@@ -25,7 +25,7 @@ def test_the_inverse_undoes_the_target(prediction):
     x0, eps = pictures_and_noise(3)
     alpha, sigma = levels(0, 400, 900)
     x_t = objective.add_noise(x0, eps, alpha, sigma)
-    target, to_x0 = objective.by_name(prediction)
+    target, to_x0, _ = objective.by_name(prediction)
     back = to_x0(x_t, target(x0, eps, alpha, sigma), alpha, sigma)
     assert back.dtype == torch.float32
     assert (back - x0).abs().max() < 1e-4
@@ -36,7 +36,7 @@ def test_the_inverse_undoes_the_target(prediction):
 def test_one_level_a_picture_equals_each_picture_alone(prediction):
     x0, eps = pictures_and_noise(4)
     alpha, sigma = levels(5, 200, 600, 990)
-    target, to_x0 = objective.by_name(prediction)
+    target, to_x0, _ = objective.by_name(prediction)
     together = target(x0, eps, alpha, sigma)
     for i in range(4):
         alone = target(x0[i : i + 1], eps[i : i + 1], alpha[i].item(), sigma[i].item())
@@ -55,7 +55,7 @@ def test_min_snr_is_min_snr_of_the_x0_error(prediction):
     """loss_weight x (error of the output)^2 must be min(SNR, 5) x (error of the picture it stands for)^2."""
     alpha, sigma = levels(0, 100, 250, 500, 900)
     x_t, output = pictures_and_noise(5)
-    _, to_x0 = objective.by_name(prediction)
+    _, to_x0, _ = objective.by_name(prediction)
     off_by = 0.01
     x0_error = (
         to_x0(x_t.double(), output.double() + off_by, alpha, sigma) - to_x0(x_t.double(), output.double(), alpha, sigma)
@@ -91,9 +91,53 @@ def test_denoiser_tells_the_network_the_level_and_answers_in_float32():
     assert torch.allclose(told[0], schedule.log_sigma(0.6, 0.8).expand(3))
 
 
+@pytest.mark.parametrize("table", ["cosine", "linear"])
+def test_edm_shows_and_wants_numbers_of_variance_one(table):
+    """On Gaussian data of standard deviation 0.5; v's targets shrink to 0.5 where there is much noise."""
+    generator = torch.Generator().manual_seed(1)
+    x0 = 0.5 * torch.randn(6, 1, 200, 200, generator=generator)
+    eps = torch.randn(x0.shape, generator=generator)
+    alpha, sigma = levels(0, 200, 400, 600, 800, 999, table=table)
+    shown = []
+    x_t = objective.add_noise(x0, eps, alpha, sigma)
+    objective.ask(lambda x, level: shown.append(x) or x, "edm", x_t, alpha, sigma)
+    ones = pytest.approx([1.0] * 6, rel=0.02)
+    assert shown[0].std(dim=(1, 2, 3)).tolist() == ones
+    assert objective.edm_target(x0, eps, alpha, sigma).std(dim=(1, 2, 3)).tolist() == ones
+    assert objective.v_target(x0, eps, alpha, sigma).std(dim=(1, 2, 3)).min() < 0.6
+
+
+def test_edm_is_table_1_of_its_paper():
+    """In the paper's own terms: D = c_skip y + c_out F with the network shown c_in y, for y = x_t / alpha, s = sigma / alpha."""
+    x_t, output = pictures_and_noise(4)
+    alpha, sigma = levels(5, 200, 600, 990)
+    s, y = (sigma / alpha).view(-1, 1, 1, 1), x_t / alpha.view(-1, 1, 1, 1)
+    c_skip, c_out = 0.25 / (s**2 + 0.25), s * 0.5 / (s**2 + 0.25).sqrt()
+    assert torch.allclose(
+        objective.edm_to_x0(x_t, output, alpha, sigma).double(), c_skip * y + c_out * output, atol=1e-5
+    )
+    c_in = objective.edm_input_scale(alpha, sigma).view(-1, 1, 1, 1) * x_t
+    assert torch.allclose(c_in, y / (s**2 + 0.25).sqrt(), atol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", CONFIG_PREDICTIONS)
+def test_sampling_shows_the_network_what_training_showed_it(prediction):
+    x_t, _ = pictures_and_noise(3)
+    shown = []
+    network = lambda x, level: shown.append((x, level)) or x  # noqa: E731
+    objective.ask(
+        network, prediction, x_t, torch.full((3,), 0.6), torch.full((3,), 0.8)
+    )  # as in training: (B,), float32
+    objective.denoiser(network, prediction)(x_t, 0.6, 0.8)
+    (x, level), (other_x, other_level) = shown
+    assert torch.allclose(x, other_x, rtol=1e-6) and torch.allclose(level, other_level, rtol=1e-6)
+    assert level.dtype == other_level.dtype == torch.float32
+    assert torch.equal(other_x, x_t) == (prediction != "edm")
+
+
 def test_unknown_names_are_refused():
     alpha, sigma = levels(3)
-    with pytest.raises(UsageError, match="v, eps"):
+    with pytest.raises(UsageError, match="v, eps, edm"):
         objective.by_name("x0")
     with pytest.raises(UsageError, match="min-snr or simple"):
         objective.loss_weight("p2", "v", alpha, sigma)
