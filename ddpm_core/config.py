@@ -57,7 +57,7 @@ class NetworkConfig:
 
     width: int = 64  # channels of the first level
     multipliers: tuple[int, ...] = (1, 2)  # channels of level i = width * multipliers[i]; each level halves the side
-    blocks: int = 1  # residual blocks a level on the way down (the way up has one more)
+    blocks: int = 1  # residual blocks a level, on the way down and again on the way up
     patch: int = 2  # the stem folds patch x patch pixels into channels (pixel-unshuffle); 1 = full resolution
     attention: tuple[int, ...] = (1,)  # levels whose blocks get self-attention (0 = the largest feature map)
     dropout: float = 0.0  # inside each residual block, 0 to below 1
@@ -99,14 +99,14 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {
     ("cpu", 96): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(1, 2)),
     ("cpu", 128): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=(2,)),
     ("cpu", 256): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=8, attention=(2,)),
-    ("standard", 32): NetworkConfig(width=72, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 64): NetworkConfig(width=136, multipliers=(1, 2, 2), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 96): NetworkConfig(width=128, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 32): NetworkConfig(width=96, multipliers=(1, 2, 3), blocks=1, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 64): NetworkConfig(width=144, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
+    ("standard", 96): NetworkConfig(width=160, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
     ("standard", 128): NetworkConfig(
-        width=128, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1
+        width=168, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1
     ),
     ("standard", 256): NetworkConfig(
-        width=272, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1
+        width=352, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1
     ),
 }
 
@@ -151,6 +151,7 @@ class RunConfig:
 
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
     checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
+    snapshots: bool = True  # keep small copies of the weight averages, from which averages of other lengths can be made
     seed: int = 0  # of weights, data order, noise and sample grids: the same seed gives the same run
     amp: bool = True  # bfloat16 arithmetic where the device is good at it; weights stay float32
     compile: bool = True  # torch.compile where it pays (NVIDIA cards); never on a processor
@@ -189,7 +190,7 @@ class RunConfig:
         _check_whole("sample_every", self.sample_every, 1, 1_000_000)
         _check_whole("checkpoint_every", self.checkpoint_every, 1, 1_000_000)
         _check_whole("seed", self.seed, 0, 2**63 - 1)
-        for switch in ("amp", "compile"):
+        for switch in ("amp", "compile", "snapshots"):
             if not isinstance(getattr(self, switch), bool):
                 raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):

@@ -2,6 +2,10 @@
 
 The residual blocks follow DDPM++ and ADM (Song et al. 2021, arXiv 2011.13456; Dhariwal and Nichol 2021, arXiv 2105.05233).
 The stem may fold patch x patch pixels into channels, which buys parameters at equal cost (simple diffusion, arXiv 2301.11093).
+
+Where those networks run their blocks on both halves of a skip connection side by side, ours first mixes the halves with a
+1 x 1 convolution (`Join`), and enlarges without a convolution of its own. That halves the work of a step. (Measured on
+OpenMoji at 32 px, 100 seconds on one core: 13,952 pictures seen instead of 8,928, validation loss 0.041 instead of 0.048.)
 """
 
 import math
@@ -31,28 +35,26 @@ class UNet(nn.Module):
         widths = [config.width * multiplier for multiplier in config.multipliers]
         width = widths[0]
         self.stem = nn.Conv2d(channels * config.patch**2, width, 3, padding=1)
-        kept = [width]  # the widths of the feature maps that forward() keeps for the way up
 
         self.down = nn.ModuleList()
         for level, level_width in enumerate(widths):
             if level > 0:
                 self.down.append(Downsample(width))
-                kept.append(width)
             for _ in range(config.blocks):
                 self.down.append(stage(width, level_width, level))
                 width = level_width
-                kept.append(width)
 
         self.middle = Stage(width, width, condition_width, config.dropout, attention=True)
 
-        # The mirror image, with one stage more a level because the down-sampling's output was kept too.
+        # The mirror image: before each stage, what its counterpart on the way down has kept is mixed in.
         self.up = nn.ModuleList()
         for level, level_width in reversed(list(enumerate(widths))):
-            for _ in range(config.blocks + 1):
-                self.up.append(stage(width + kept.pop(), level_width, level))
+            for _ in range(config.blocks):
+                self.up.append(Join(width, level_width))
+                self.up.append(stage(level_width, level_width, level))
                 width = level_width
             if level > 0:
-                self.up.append(Upsample(width))
+                self.up.append(Upsample())
 
         # v and eps contain the noise itself, which x shows almost openly. This gain, one number a channel and noise level,
         # hands it through at once; without it the blocks need hundreds of steps to learn to copy. (Measured: the loss of
@@ -69,15 +71,16 @@ class UNet(nn.Module):
         patches = F.pixel_unshuffle(x, self.patch)
         h = self.stem(patches)
 
-        kept = [h]
+        kept = []
         for layer in self.down:
             h = layer(h, condition)
-            kept.append(h)
+            if isinstance(layer, Stage):
+                kept.append(h)
 
         h = self.middle(h, condition)
 
         for layer in self.up:
-            h = layer(torch.cat([h, kept.pop()], dim=1) if isinstance(layer, Stage) else h, condition)
+            h = layer(h, kept.pop()) if isinstance(layer, Join) else layer(h, condition)
 
         h = self.head(F.silu(self.head_norm(h)))
         h = torch.addcmul(h.float(), self.gain(condition)[:, :, None, None].float(), patches.float())
@@ -135,10 +138,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, width, height, side = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, width // self.heads, height * side)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, places, channels of a head)
-        h = F.scaled_dot_product_attention(q, k, v)
-        return x + self.project(h.transpose(-1, -2).reshape(batch, width, height, side))
+        # One row a place, its channels side by side: the layout attention is fastest in.
+        places = self.norm(x).flatten(2).transpose(1, 2)
+        qkv = F.linear(places, self.qkv.weight.flatten(1), self.qkv.bias)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4).unbind()
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, height * side, width)
+        h = F.linear(h, self.project.weight.flatten(1), self.project.bias)
+        return x + h.transpose(1, 2).reshape(batch, width, height, side)
 
 
 class Downsample(nn.Module):
@@ -152,15 +158,22 @@ class Downsample(nn.Module):
         return self.conv(x)
 
 
-class Upsample(nn.Module):
-    """Doubles the side of the feature map."""
+class Join(nn.Module):
+    """Mixes what the way up has with what the way down has kept: a 1 x 1 convolution over both."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, width_kept: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.mix = nn.Conv2d(width + width_kept, width_kept, 1)
+
+    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
+        return self.mix(torch.cat([x, kept], dim=1))
+
+
+class Upsample(nn.Module):
+    """Doubles the side of the feature map; the convolutions that follow smooth it."""
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def norm(width: int) -> nn.GroupNorm:
