@@ -17,6 +17,7 @@ PRESETS = ("cpu", "standard")
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
+NOISE_LEVELS = ("uniform", "independent", "log-normal")
 SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
@@ -148,6 +149,11 @@ class RunConfig:
     schedule: str = "cosine"  # noise table: "cosine" or "linear" (2020 paper)
     prediction: str = "v"  # what the network predicts: "v", "eps" or "edm" (input and target of unit variance)
     loss_weight: str = "min-snr"  # "min-snr" (gamma 5) or "simple" (every noise level alike)
+    # Which noise levels training sees: "uniform" (over the table, one from each of batch_size equal slices), "independent"
+    # (over the table, each picture by itself: 2020 paper) or "log-normal" (ln(sigma / alpha) is normal: EDM).
+    noise_levels: str = "uniform"
+    noise_mean: float | None = None  # the normal's mean; None = -1.2 + ln(size / 32), see `log_normal`
+    noise_std: float | None = None  # its standard deviation; None = 1.2, from 128 px on 1.0
 
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
     checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
@@ -187,6 +193,11 @@ class RunConfig:
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("prediction", self.prediction, PREDICTIONS)
         _check_choice("loss_weight", self.loss_weight, LOSS_WEIGHTS)
+        _check_choice("noise_levels", self.noise_levels, NOISE_LEVELS)
+        if self.noise_mean is not None:
+            _check_number("noise_mean", self.noise_mean, -5.0, 5.0)
+        if self.noise_std is not None:
+            _check_number("noise_std", self.noise_std, 0.1, 5.0)
         _check_whole("sample_every", self.sample_every, 1, 1_000_000)
         _check_whole("checkpoint_every", self.checkpoint_every, 1, 1_000_000)
         _check_whole("seed", self.seed, 0, 2**63 - 1)
@@ -197,6 +208,27 @@ class RunConfig:
             raise UsageError(f"device is {self.device!r}: choose auto, cpu, cuda, cuda:0 or mps.")
         if self.from_model is not None and (not isinstance(self.from_model, str) or not self.from_model):
             raise UsageError(f"from_model is {self.from_model!r}: it must be the path of a model file.")
+
+    @property
+    def log_normal(self) -> tuple[float, float]:
+        """Mean and standard deviation of ln(sigma / alpha) for noise_levels "log-normal".
+
+        -1.2 and 1.2 are EDM's (Karras et al. 2022, arXiv 2206.00364, table 1) for 32 px. A picture twice as wide hides the same
+        shapes only in twice the noise (simple diffusion, Hoogeboom et al. 2023, arXiv 2301.11093, section 3.1).
+        """
+        mean = -1.2 + math.log(self.size / 32) if self.noise_mean is None else self.noise_mean
+        return mean, (1.2 if self.size < 128 else 1.0) if self.noise_std is None else self.noise_std
+
+    @property
+    def sigma_max(self) -> float | None:
+        """The largest sigma / alpha that training showed, where sampling must begin; None = the end of the schedule's table.
+
+        Log-normal levels end 4.65 standard deviations out, so that it is EDM's 80 at EDM's own mean and deviation.
+        """
+        if self.noise_levels != "log-normal":
+            return None
+        mean, std = self.log_normal
+        return math.exp(mean + 4.65 * std)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -95,7 +95,7 @@ class Generator:
 
     def _walker(self, steps: int, sampler: str) -> Callable[[Tensor], Iterator[Preview]]:
         """Checks the request now; the walk itself begins when its first preview is asked for."""
-        levels, sample = self.schedule.levels(steps), samplers.by_name(sampler)
+        levels, sample = self.schedule.levels(steps, self.model.config.sigma_max), samplers.by_name(sampler)
         network_denoise = objective.denoiser(self.network, self.model.config.prediction)
 
         def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:

@@ -35,15 +35,33 @@ class Schedule:
         """Weight of the noise at integer steps t in 0..T-1, any shape. Float64 on the CPU."""
         return (1 - self.alpha_bar[t.cpu()]).sqrt()
 
-    def levels(self, steps: int) -> Tensor:
+    @property
+    def log_range(self) -> tuple[float, float]:
+        """ln(sigma / alpha) of the first row and of the last."""
+        return self._log_sigmas[0].item(), self._log_sigmas[-1].item()
+
+    @property
+    def _log_sigmas(self) -> Tensor:
+        return 0.5 * torch.log((1 - self.alpha_bar) / self.alpha_bar)
+
+    def levels(self, steps: int, sigma_max: float | None = None) -> Tensor:
         """The staircase a sampler walks down: float64 (steps + 1, 2), rows (alpha, sigma), the last one (1, 0) = the picture.
 
         Spacing is "trailing": it starts at t = T - 1, the noise the network was trained on; the older "leading" spacing never
-        visits it and washes out brightness (Lin et al. 2023, arXiv 2305.08891, table 2). Raises `UsageError` unless
-        1 <= steps <= T.
+        visits it and washes out brightness (Lin et al. 2023, arXiv 2305.08891, table 2). With `sigma_max`, the largest
+        sigma / alpha that the network was trained on, it starts there, as evenly in t but between the table's rows. Raises
+        `UsageError` unless 1 <= steps <= T.
         """
         t = trailing(steps, len(self))
         levels = torch.stack([self.alpha(t), self.sigma(t)], dim=1)
+        first, last = self.log_range
+        if sigma_max is not None and math.log(sigma_max) < last:
+            rows, log_sigmas = np.arange(len(self)), self._log_sigmas.numpy()
+            top = np.interp(max(first, math.log(sigma_max)), log_sigmas, rows)
+            # No two alike even for the smallest sigma_max: samplers divide by the length of a step.
+            levels = torch.stack(
+                at(torch.from_numpy(np.interp(top * (1 - np.arange(steps) / steps), rows, log_sigmas))), 1
+            )
         return torch.cat([levels, torch.tensor([[1.0, 0.0]], dtype=torch.float64)])
 
 
@@ -86,3 +104,8 @@ def trailing(steps: int, T: int = T) -> Tensor:
 def log_sigma(alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
     """ln(sigma / alpha), the noise level as the network is told it: same shape; about -5 (a clean picture) to 10 (noise)."""
     return torch.log(torch.as_tensor(sigma / alpha))
+
+
+def at(log_sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) of noise levels ln(sigma / alpha), any shape: the inverse of `log_sigma`."""
+    return torch.sigmoid(-2 * log_sigma).sqrt(), torch.sigmoid(2 * log_sigma).sqrt()

@@ -1,5 +1,6 @@
 """One batch's loss: pictures, noise levels and noise are all functions of (seed, step)."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,6 +20,10 @@ class DiffusionLoss:
         every_t = torch.arange(len(table))
         self.alphas = table.alpha(every_t).float().to(device)
         self.sigmas = table.sigma(every_t).float().to(device)
+        lowest, highest = table.log_range
+        if config.sigma_max is not None:
+            highest = max(lowest, min(highest, math.log(config.sigma_max)))
+        self.log_bounds = lowest, highest  # samplers walk inside them
         self.config = config
         self.batches = batches
         self.device = device
@@ -28,8 +33,7 @@ class DiffusionLoss:
         x0 = self.batches.batch(step)
         draw = seeds.generator(self.device, config.seed, "noise", step)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
-        t = self._stratified_t(len(x0), draw)
-        alpha, sigma = self.alphas[t], self.sigmas[t]
+        alpha, sigma = self.noise_levels(len(x0), draw)
 
         with devices.autocast(self.device, config.amp):
             output = objective.ask(network, config.prediction, objective.add_noise(x0, eps, alpha, sigma), alpha, sigma)
@@ -38,7 +42,19 @@ class DiffusionLoss:
         weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma)
         return (weight * (output.float() - target).square().mean(dim=(1, 2, 3))).mean()
 
-    def _stratified_t(self, count: int, draw: torch.Generator) -> Tensor:
-        """One t from each of `count` equal slices of the table: every batch sees all noise levels, the loss jumps about less."""
-        slices = torch.arange(count, device=self.device) + torch.rand(count, generator=draw, device=self.device)
-        return (slices * (len(self.alphas) / count)).long().clamp_(max=len(self.alphas) - 1)
+    def noise_levels(self, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """alpha and sigma, (count,) each, of one batch.
+
+        Unless they are to be independent, one comes from each of `count` slices of equal probability: every batch sees all
+        noise levels, and the loss jumps about less.
+        """
+        uniform = torch.rand(count, generator=draw, device=self.device)
+        if self.config.noise_levels != "independent":
+            uniform = (torch.arange(count, device=self.device) + uniform) / count
+        if self.config.noise_levels == "log-normal":
+            mean, std = self.config.log_normal
+            # The normal distribution's inverse. Where rounding made 0 or 1 of `uniform` it is infinite: hence the bounds too.
+            normal = math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+            return schedule.at((mean + std * normal).clamp(*self.log_bounds))
+        t = (uniform * len(self.alphas)).long().clamp_(max=len(self.alphas) - 1)
+        return self.alphas[t], self.sigmas[t]

@@ -33,7 +33,7 @@ def draw(state: TrainingState, control: Control, *, count: int, steps: int, path
     noise = latents.noise(seeds, (state.channels, config.size, config.size), device)
     denoise = denoiser(state.ema.network, config.prediction)
 
-    walk = samplers.dpmpp_2m(denoise, noise, by_name(config.schedule).levels(steps))
+    walk = samplers.dpmpp_2m(denoise, noise, by_name(config.schedule).levels(steps, config.sigma_max))
     while True:
         with control.turn(), torch.no_grad(), devices.autocast(device, config.amp):
             step = next(walk, None)

@@ -76,6 +76,33 @@ def test_levels_walk_from_the_noisiest_step_to_the_picture():
     assert torch.equal(levels[:-1, 0], table.alpha(t)) and torch.equal(levels[:-1, 1], table.sigma(t))
 
 
+@pytest.mark.parametrize("name", CONFIG_SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 20, 999, 1000])
+def test_levels_can_start_at_the_noise_that_training_showed(name, steps):
+    table = schedule.by_name(name)
+    for sigma_max in (80.0, 1.0, 0.011):
+        levels = table.levels(steps, sigma_max)
+        assert levels.shape == (steps + 1, 2) and levels.dtype == torch.float64
+        assert (levels[0, 1] / levels[0, 0]).item() == pytest.approx(sigma_max)
+        assert torch.allclose((levels**2).sum(dim=1), torch.ones(steps + 1, dtype=torch.float64))
+        assert (levels[:, 1].diff() < 0).all() and (levels[:, 0].diff() > 0).all()
+        assert levels[-2, 1] >= table.sigma(torch.tensor(0)) - 1e-12
+    assert torch.equal(table.levels(steps, 1e5), table.levels(steps))  # more noise than the table has: all of the table
+
+
+def test_levels_from_the_table_s_end_are_nearly_the_trailing_ones():
+    table = schedule.cosine()
+    trimmed = table.levels(20, 0.999 * math.exp(table.log_range[1]))
+    assert torch.allclose(trimmed, table.levels(20), atol=3e-3)
+
+
+def test_at_is_the_inverse_of_log_sigma():
+    level = torch.linspace(-6, 10, 33, dtype=torch.float64)
+    alpha, sigma = schedule.at(level)
+    assert torch.allclose(schedule.log_sigma(alpha, sigma), level)
+    assert torch.allclose(alpha**2 + sigma**2, torch.ones_like(level))
+
+
 @pytest.mark.parametrize("steps", [0, -1, 1001, 2.5, "20", True, None, math.nan])
 def test_a_step_count_that_cannot_work_is_refused(steps):
     with pytest.raises(UsageError, match="whole number from 1 to 1000"):
