@@ -1,9 +1,10 @@
 """Checkpoints that are whole and proven, or refused in one line.
 
-Two kinds of file, both a plain torch.save archive of tensors and plain values with a seal at its end:
+Three kinds of file, all a plain torch.save archive of tensors and plain values with a seal at its end:
 
 - a model (`save_model`, `load_model`) is what people share: averaged weights and the settings that explain them;
-- a state (`save_state`, `load_state`) is all that a run needs to go on exactly.
+- a state (`save_state`, `load_state`) is all that a run needs to go on exactly;
+- a snapshot (`save_snapshot`, `load_snapshot`) is a small copy of the weight averages at one step.
 
 The seal is the sha256 of the archive, kept where zip files keep a comment, so torch.load reads the file as it is. It is
 checked before a byte is unpickled: neither torch.load nor safetensors notices a flipped bit in a weight. The seal finds
@@ -31,7 +32,7 @@ from ddpm_core.config import RunConfig
 from ddpm_core.errors import CheckpointError, UsageError
 
 VERSION = 1  # of the layout below; a reader refuses a higher one
-_MODEL, _STATE = "ddpm-studio model", "ddpm-studio state"
+_MODEL, _STATE, _SNAPSHOT = "ddpm-studio model", "ddpm-studio state", "ddpm-studio snapshot"
 _SEAL = b"ddpm-studio sha256:"
 _SEAL_SIZE = len(_SEAL) + 64
 _COMMENT_SIZE = struct.pack("<H", _SEAL_SIZE)  # zip: the two bytes before the comment hold its length
@@ -184,6 +185,22 @@ def load_state(path: Path | str, say: Callable[[str], None] = warnings.warn) -> 
     raise CheckpointError(f"there is no {path}: nothing to resume. Start the run without --resume.")
 
 
+def save_snapshot(path: Path | str, content: dict[str, Any]) -> None:
+    """Writes a snapshot: whole, sealed, or not at all. Raises CheckpointError if the disk refuses."""
+    path = Path(path)
+    _check_plain(content, "snapshot")
+    try:
+        with atomic.writing(path, durable=True) as file:
+            _write_sealed(file, {"format": _SNAPSHOT, "version": VERSION, **content}, path)
+    except OSError as error:
+        raise _cannot_save(path, error) from None
+
+
+def load_snapshot(path: Path | str) -> dict[str, Any]:
+    """Reads a snapshot onto the CPU. Raises CheckpointError if it is damaged or no snapshot."""
+    return _read(Path(path), _SNAPSHOT)
+
+
 def state_files(path: Path) -> list[Path]:
     """The files that may hold a run's state, best first: the newest, one that a crash left just before its renaming, the
     one before. Only those that exist."""
@@ -290,12 +307,16 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values, or is damaged; it was not loaded."
         ) from None
-    if not isinstance(content, dict) or content.get("format") not in (_MODEL, _STATE):
+    if not isinstance(content, dict) or content.get("format") not in (_MODEL, _STATE, _SNAPSHOT):
         raise CheckpointError(f"{path} is not a checkpoint of DDPM Studio: choose one that train_high_res.py made.")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise CheckpointError(f"{path} was made by a newer version of DDPM Studio: update, then try again.")
     if content["format"] != kind:
-        fix = "choose ddpm_best.pt or ddpm_final.pt of its run" if kind == _MODEL else "resume reads last.pt"
+        fix = {
+            _MODEL: "choose ddpm_best.pt or ddpm_final.pt of its run",
+            _STATE: "resume reads last.pt",
+            _SNAPSHOT: "snapshots lie in the run's folder averages",
+        }[kind]
         raise CheckpointError(
             f"{path} is a {content['format'].split()[-1]} file, not a {kind.split()[-1]} file: {fix}."
         )
