@@ -4,6 +4,7 @@ The folder is the truth. The trainer writes it, everything else reads it, so a r
 started in the browser look the same. No torch here: the page lists runs at once.
 
     checkpoints/NAME/        ddpm_best.pt  ddpm_final.pt  ddpm_epoch_10.pt  last.pt (to resume)
+                             averages/step_256.pt (see training/snapshots.py)
     samples/NAME/            epoch_10_samples.png  loss_curve_epoch_10.png
     training_progress/NAME/  config.json  metrics.jsonl  status.json  quick_step_16.png  quick_epoch_5.png
 """
@@ -28,7 +29,7 @@ ALIVE = ("preparing", "running", "paused")
 STATES = (*ALIVE, "finished", "stopped", "failed", "interrupted")
 # What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
 # in another order; the run then goes on, but not bit for bit.)
-CHANGEABLE = ("epochs", "max_steps", "device", "sample_every", "checkpoint_every")
+CHANGEABLE = ("epochs", "max_steps", "device", "sample_every", "checkpoint_every", "snapshots")
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,16 @@ class Run:
         self.state_path = self.checkpoints / "last.pt"
         self.best_path = self.checkpoints / "ddpm_best.pt"
         self.final_path = self.checkpoints / "ddpm_final.pt"
+        self.averages = self.checkpoints / "averages"
 
     def __repr__(self) -> str:
         return f"Run({str(self.root)!r}, {self.name!r})"
 
     def epoch_path(self, epoch: int) -> Path:
         return self.checkpoints / f"ddpm_epoch_{epoch}.pt"
+
+    def snapshot_path(self, step: int) -> Path:
+        return self.averages / f"step_{step}.pt"
 
     # ---- settings
 
@@ -208,6 +213,10 @@ class Run:
         named = [path for path in (self.best_path, self.final_path) if path.is_file()]
         epochs = sorted(_numbered(self.checkpoints, r"ddpm_epoch_(\d+)\.pt"), key=lambda item: -item[1])
         return named + [path for path, _ in epochs]
+
+    def snapshots(self) -> list[tuple[Path, int]]:
+        """The snapshots of the weight averages with their steps, oldest first."""
+        return sorted(_numbered(self.averages, r"step_(\d+)\.pt"), key=lambda item: item[1])
 
     def can_resume(self) -> bool:
         """Whether there is a state to go on from (checkpoint.load_state knows these three names)."""

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+PAIR = (0.05, 0.10)  # the lengths of section 3.2: from snapshots of two, any other can be made (snapshots.py)
+
 
 def gamma_from_length(length: float) -> float:
     """The exponent gamma whose average has the relative width `length` (sigma_rel, 0.01 to 0.25). Equation 126 solved.
@@ -26,11 +28,17 @@ def beta(step: int, gamma: float) -> float:
     return (1 - 1 / step) ** (gamma + 1)
 
 
+def second_length(length: float) -> float:
+    """The length of the average that is tracked beside one of `length`: the one of the pair that is farther away."""
+    return max(PAIR, key=lambda other: abs(np.log(other / length)))
+
+
 class PowerEMA:
     """Holds `network`, a copy whose weights are the average. Call `update` after every optimizer step."""
 
     def __init__(self, network: nn.Module, length: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.length = length
         self.gamma = gamma_from_length(length)
 
     @torch.no_grad()

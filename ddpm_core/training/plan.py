@@ -17,7 +17,7 @@ from ddpm_core import devices
 from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, default_epochs
 from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
-from ddpm_core.training import cadence
+from ddpm_core.training import cadence, snapshots
 from ddpm_core.training.previews import FIRST_PREVIEW
 
 TRIAL_SECONDS = 0.4
@@ -74,13 +74,15 @@ def forecast(
     if config.max_steps and config.max_steps < steps:
         steps = config.max_steps
         epochs = math.ceil(steps * config.batch_size / pictures)
-    # Weights, gradients, two moments and the average; then what the backward pass needs, at half precision under amp.
+    # Weights, gradients, two moments and the two averages; then what the backward pass needs, at half precision under amp.
     half = 0.5 if config.amp and devices.bfloat16_pays(device) else 1.0
-    memory = 5 * 4 * parameters + int(half * activations) * config.batch_size
+    memory = 6 * 4 * parameters + int(half * activations) * config.batch_size
     if device.type == "cpu":  # there the pictures wait in the same memory, a byte a value
         memory += pictures * channels * config.size**2
     files_of_epochs = cadence.count(cadence.checkpoints(config.checkpoint_every), steps, pictures, config.batch_size)
-    disk = 4 * parameters * (2 + files_of_epochs) + 2 * 16 * parameters
+    # A snapshot holds both averages in two bytes a weight: as much as a model file.
+    files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
+    disk = 4 * parameters * files + 2 * 20 * parameters
     return Forecast(
         parameters=parameters,
         flops=flops,

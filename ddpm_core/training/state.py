@@ -14,11 +14,11 @@ from ddpm_core.errors import CheckpointError, DataError
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.ema import PowerEMA
+from ddpm_core.training.ema import PowerEMA, second_length
 
 
 class TrainingState:
-    """Weights, their average, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W)."""
+    """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W)."""
 
     def __init__(self, config: RunConfig, images: np.ndarray, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -29,7 +29,8 @@ class TrainingState:
         self.device = device
         self.data_mark = zlib.crc32(images.data)
         self.network = network.to(device)
-        self.ema = PowerEMA(self.network, config.ema_length)
+        self.ema = PowerEMA(self.network, config.ema_length)  # the one whose weights make pictures and model files
+        self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
         self.optimizer = optimizers.adamw(self.network, config)
         self.step = 0
         self.seconds = 0.0
@@ -46,6 +47,15 @@ class TrainingState:
     def epoch(self) -> int:
         """Epochs completed."""
         return self.images // self.pictures
+
+    @property
+    def averages(self) -> tuple[PowerEMA, PowerEMA]:
+        return self.ema, self.second_ema
+
+    def update_averages(self) -> None:
+        """Call after every optimizer step, when `step` has been counted."""
+        for average in self.averages:
+            average.update(self.network, self.step)
 
     def take_mean_loss(self) -> float:
         """The mean loss since this was last asked; starts counting anew."""
@@ -81,6 +91,7 @@ class TrainingState:
             "threads": torch.get_num_threads(),
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
+            "second_ema": self.second_ema.network.state_dict(),
             "moments": optimizers.moments(self.optimizer),
         }
         checkpoint.save_state(run.state_path, state)
@@ -102,6 +113,9 @@ class TrainingState:
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])
+            if "second_ema" not in saved:
+                say("This run was begun by a version with one weight average: the second one starts from it.")
+            self.second_ema.network.load_state_dict(saved.get("second_ema", saved["ema"]))
             optimizers.restore_moments(self.optimizer, saved["moments"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{run.state_path} does not fit this version's network: start a new run.") from error
@@ -116,4 +130,5 @@ class TrainingState:
         model = checkpoint.load_model(Path(path))
         checkpoint.check_start(model, self.config, self.channels, path)
         checkpoint.load_weights(self.network, model.weights, path)
-        checkpoint.load_weights(self.ema.network, model.weights, path)
+        for average in self.averages:
+            checkpoint.load_weights(average.network, model.weights, path)

@@ -21,7 +21,7 @@ from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, previews
+from ddpm_core.training import cadence, previews, snapshots
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.journal import Journal
@@ -118,6 +118,7 @@ def _train(
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
         run.create(config)
         run.truncate_metrics(state.step)
+        snapshots.thin(run, state.step)
         status = dataclasses.replace(
             status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
@@ -168,7 +169,7 @@ def _train(
                     state.optimizer.step()
                     state.optimizer.zero_grad()
                     state.step += 1
-                    state.ema.update(state.network, state.step)
+                    state.update_averages()
                     state.loss_sum += loss.detach()
                     state.loss_steps += 1
                     journal.note(loss.detach(), grad_norm)
@@ -195,6 +196,11 @@ def _train(
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
                     save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
                     next_save = -math.inf
+
+                # Small copies of the averages.
+                if config.snapshots and snapshots.due(state.step):
+                    write_metrics()
+                    snapshots.take(run, state.step, state.averages)
 
                 # A point to resume from.
                 if (now := time.monotonic()) >= next_save:

@@ -28,6 +28,11 @@ def test_the_average_has_the_width_it_is_named_after(length):
     assert np.sqrt((share * (places - mean) ** 2).sum()) / steps == pytest.approx(length, rel=0.02)
 
 
+@pytest.mark.parametrize(("length", "second"), [(0.1, 0.05), (0.05, 0.1), (0.06, 0.1), (0.2, 0.05), (0.01, 0.1)])
+def test_the_second_average_is_the_farther_one_of_the_pair(length, second):
+    assert ema.second_length(length) == second
+
+
 def test_the_first_step_replaces_the_random_start():
     network = nn.Linear(2, 2)
     average = ema.PowerEMA(network, 0.1)

@@ -47,8 +47,11 @@ def test_steps_time_and_disk_follow_from_the_settings():
     result = plan.forecast(preset(epochs=20, batch_size=64, device="cpu"), pictures=6400, channels=3)
     assert (result.steps, result.epochs, result.seconds) == (2000, 20, 1280.0)
     assert result.first_sample_seconds == pytest.approx(16 * 64 / 100)
-    # Best, final, epochs 10 and 20 as float32 weights, and two resume points of four copies each.
-    assert result.disk == 4 * result.parameters * 4 + 2 * 16 * result.parameters
+    # Best, final, epochs 10 and 20 as float32 weights, snapshots of steps 256, 512, ... 1792 with two float16 averages
+    # each, and two resume points of five copies each.
+    assert result.disk == 4 * result.parameters * (4 + 7) + 2 * 20 * result.parameters
+    without = plan.forecast(preset(epochs=20, batch_size=64, device="cpu", snapshots=False), pictures=6400, channels=3)
+    assert without.disk == 4 * result.parameters * 4 + 2 * 20 * result.parameters
     assert "2,000 steps (20 epochs of 6,400 pictures) in about 21 min at 100 images/s" in result.text
 
 
