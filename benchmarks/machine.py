@@ -1,0 +1,108 @@
+"""Which machine a figure comes from, and whether something else was using it at the time."""
+
+import datetime
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from ddpm_core import devices
+
+# A step during which other programs used more than this part of one core's time says nothing about the step.
+OTHERS_MAY_USE = 0.06
+# The system counts time in ticks of a hundredth of a second: judging less than this at once would judge the ticks.
+SHORTEST = 0.5
+_TICK = 0.01
+
+
+def describe(command: str) -> dict[str, Any]:
+    """What stands beside every committed figure: processor, cores, device, torch, date, command, commit."""
+    device = devices.choose("auto")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": command,
+        "commit": _commit(),
+        "processor": _processor(),
+        "cores": devices.cores(),
+        "threads": torch.get_num_threads(),
+        "device": devices.describe(device),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "bfloat16": devices.bfloat16_pays(device),
+    }
+
+
+def in_words(machine: dict[str, Any]) -> str:
+    """`describe`'s answer in half a line, for the foot of a table."""
+    cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
+    where = f"{machine['processor']}, {cores}"
+    if not machine["device"].startswith("processor"):
+        where = f"{machine['device']} ({where})"
+    return f"{where}, torch {machine['torch']}, {machine['date']}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the code that is measured, with "+" where files differ from it; "" outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../ddpm_core", ".")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What went on between two moments."""
+
+    wall: float  # seconds
+    others: float  # seconds of processor time that went to anything but this process, on all cores together
+
+    @property
+    def disturbed(self) -> bool:
+        return self.others > OTHERS_MAY_USE * self.wall + _TICK
+
+
+class Watch:
+    """`Watch()` starts it; `lap()` says what went on since it was started or last asked.
+
+    Other programs' time is that of the whole machine without this process and its children (and with what a host takes from a
+    virtual machine). Only laps of `SHORTEST` seconds or more can be judged.
+    """
+
+    def __init__(self) -> None:
+        self._last = self._now()
+
+    def lap(self) -> Load:
+        before, self._last = self._last, self._now()
+        wall, own, all_ = (after - earlier for earlier, after in zip(before, self._last, strict=True))
+        return Load(wall, max(0.0, all_ - own))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        machine = psutil.cpu_times()
+        busy = sum(getattr(machine, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+        children = os.times()
+        return time.perf_counter(), time.process_time() + children.children_user + children.children_system, busy

@@ -1,0 +1,383 @@
+"""What people install today, as it comes and tuned as well as we can: diffusers and denoising-diffusion-pytorch.
+
+Each peer trains with its own package's network, noise table, loss and optimizer, in the loop that package ships (diffusers'
+examples/unconditional_image_generation/train_unconditional.py with --use_ema; denoising-diffusion-pytorch's Trainer), less what
+only costs time here: accelerate's wrappers, progress bars, and reading files. Tuned means bfloat16 where the device is good at
+it, our batch, our learning rate, a short warm-up, v-prediction, our weight average, fused updates.
+
+Two controls tell the network's part from the recipe's: our network with diffusers' recipe (`DiffusersRecipe` around `Timed`),
+and diffusers' network with ours (`Levelled`, a network like `UNet`).
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddpm_core import devices
+from ddpm_core.config import NetworkConfig
+from ddpm_core.data import torchvision_sets
+from ddpm_core.diffusion import schedule
+from ddpm_core.errors import UsageError
+from ddpm_core.network.unet import UNet
+from ddpm_core.training.ema import PowerEMA
+
+PIP = "pip install -r requirements-bench.txt"
+# A full-resolution network of ours with the levels and the work per picture (9 GFLOP at 32 px) of diffusers' below.
+FULL_RESOLUTION = NetworkConfig(width=88, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(2,))
+
+
+class Peer(Protocol):
+    """One way to train, with everything of a run inside."""
+
+    name: str
+    batch_size: int  # the one it trains with by itself; `step` takes any
+    amp: bool
+
+    @property
+    def network_parameters(self) -> int: ...
+
+    def step(self, images: Tensor) -> Tensor:
+        """One optimizer step on `images`, uint8 (B, C, H, W) on the device; returns the loss, 0-d, on the device."""
+
+    def sample(self, count: int, steps: int, seed: int) -> Tensor:
+        """Pictures from the averaged weights: uint8 (count, H, W, C) on the processor. `steps` network calls each."""
+
+
+def _diffusers() -> Any:
+    try:
+        torchvision_sets._torchvision_datasets()  # makes torchvision importable beside a torch without CUDA
+        import diffusers
+        import diffusers.training_utils
+        from diffusers import UNet2DModel  # noqa: F401  (its import is what fails where something is missing)
+    except ImportError as error:
+        raise UsageError(f"the peer diffusers is not installed ({error}): {PIP}") from None
+    return diffusers
+
+
+def _lucidrains() -> Any:
+    try:
+        torchvision_sets._torchvision_datasets()
+        import denoising_diffusion_pytorch
+    except ImportError as error:
+        raise UsageError(f"the peer denoising-diffusion-pytorch is not installed ({error}): {PIP}") from None
+    return denoising_diffusion_pytorch
+
+
+# ---- networks: of the packages and ours, each in the other's clothes
+
+
+def diffusers_network(channels: int, size: int = 32) -> nn.Module:
+    """diffusers' UNet2DModel with 8.95 million weights: 64 channels times (1, 2, 2, 2), attention at a quarter of the side."""
+    return _diffusers().UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=2,
+        block_out_channels=(64, 128, 128, 128),
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )
+
+
+class Levelled(nn.Module):
+    """A diffusers network that takes our `log_sigma` instead of a time step: `network(x, log_sigma)` like `UNet`."""
+
+    log_sigmas: Tensor
+
+    def __init__(self, network: nn.Module, table: str = "cosine") -> None:
+        super().__init__()
+        self.network = network
+        every_t = torch.arange(schedule.T)
+        noise = schedule.by_name(table)
+        log_sigmas = schedule.log_sigma(noise.alpha(every_t), noise.sigma(every_t)).float()
+        self.register_buffer("log_sigmas", log_sigmas, persistent=False)
+
+    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
+        # The table rises; half-way between two of its levels the nearer one is meant.
+        between = (self.log_sigmas[1:] + self.log_sigmas[:-1]) / 2
+        return self.network(x, torch.searchsorted(between, log_sigma.float().contiguous())).sample.float()
+
+
+class Timed(nn.Module):
+    """A network of ours that takes diffusers' integer time steps of the linear table."""
+
+    log_sigmas: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        every_t = torch.arange(schedule.T)
+        noise = schedule.linear()
+        log_sigmas = schedule.log_sigma(noise.alpha(every_t), noise.sigma(every_t)).float()
+        self.register_buffer("log_sigmas", log_sigmas, persistent=False)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.network(x, self.log_sigmas[t])
+
+
+class _Sampled(nn.Module):
+    """diffusers' networks answer with an object that holds the prediction; this one with the prediction."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.network(x, t).sample
+
+
+# ---- recipes
+
+
+class DiffusersRecipe:
+    """The loop of diffusers' train_unconditional.py around `network(x, t)`, at its defaults or tuned.
+
+    Defaults: float32, batch 16, AdamW with lr 1e-4, betas (0.95, 0.999), weight decay 1e-6, gradients clipped at 1, 500 steps of
+    warm-up and a cosine over `total_steps`, epsilon-prediction on the linear table, EMAModel up to 0.9999.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        shape: tuple[int, int, int],
+        *,
+        tuned: bool = False,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        total_steps: int = 100_000,
+        ema_length: float = 0.1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        diffusers = _diffusers()
+        self.name = name
+        self.shape = shape
+        self.tuned = self.amp = tuned
+        self.device = torch.device(device)
+        self.network = network.to(self.device).train()
+        self.batch_size = batch_size or (32 if tuned else 16)
+        self.table = diffusers.DDPMScheduler(
+            num_train_timesteps=1000,
+            beta_schedule="linear",
+            prediction_type="v_prediction" if tuned else "epsilon",
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=lr or (1e-3 if tuned else 1e-4),
+            betas=(0.95, 0.99 if tuned else 0.999),
+            weight_decay=1e-6,
+            eps=1e-8,
+            **({"fused": True} if tuned and self.device.type in ("cpu", "cuda") else {}),
+        )
+        self.rate = diffusers.optimization.get_scheduler(
+            "cosine",
+            optimizer=self.optimizer,
+            num_warmup_steps=min(100, total_steps // 10) if tuned else 500,
+            num_training_steps=total_steps,
+        )
+        self.steps_made = 0
+        if tuned:
+            self.average = PowerEMA(self.network, ema_length)
+        else:
+            self.slow_average = diffusers.training_utils.EMAModel(
+                self.network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
+            )
+
+    @property
+    def network_parameters(self) -> int:
+        return _weights(self.network)
+
+    def step(self, images: Tensor) -> Tensor:
+        clean = images.to(self.device).float().div_(127.5).sub_(1)
+        noise = torch.randn(clean.shape, device=self.device)
+        t = torch.randint(0, self.table.config.num_train_timesteps, (len(clean),), device=self.device)
+        noisy = self.table.add_noise(clean, noise, t)
+        with devices.autocast(self.device, self.amp):
+            output = self.network(noisy, t)
+        target = self.table.get_velocity(clean, noise, t) if self.tuned else noise
+        loss = F.mse_loss(output.float(), target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.rate.step()
+        self.optimizer.zero_grad()
+        self.steps_made += 1
+        if self.tuned:
+            self.average.update(self.network, self.steps_made)
+        else:
+            self.slow_average.step(self.network.parameters())
+        return loss.detach()
+
+    @torch.no_grad()
+    def sample(self, count: int, steps: int, seed: int) -> Tensor:
+        """Defaults: DDIM as diffusers comes. Tuned: DPM-Solver++ of second order, trailing, from diffusers as well."""
+        diffusers = _diffusers()
+        if self.tuned:
+            network = self.average.network
+            walk = diffusers.DPMSolverMultistepScheduler.from_config(self.table.config, timestep_spacing="trailing")
+        else:
+            network = copy.deepcopy(self.network).eval().requires_grad_(False)
+            self.slow_average.copy_to(network.parameters())
+            walk = diffusers.DDIMScheduler.from_config(self.table.config)
+        walk.set_timesteps(steps)
+        draw = torch.Generator(self.device).manual_seed(seed)
+        parts = []
+        for part in _parts(count):
+            walk.set_timesteps(steps)  # a solver of several steps remembers the part before
+            x = torch.randn((part, *self.shape), generator=draw, device=self.device)
+            for t in walk.timesteps:
+                at = torch.full((part,), int(t), device=self.device)
+                with devices.autocast(self.device, self.amp):
+                    output = network(x, at)
+                x = walk.step(output.float(), t, x).prev_sample
+            parts.append(_pictures(x))
+        return torch.cat(parts)
+
+
+class LucidrainsRecipe:
+    """denoising-diffusion-pytorch: Unet(64, (1, 2, 2, 2)), GaussianDiffusion and the loop of its Trainer.
+
+    Defaults: float32, batch 16, Adam with lr 1e-4 and betas (0.9, 0.99), gradients clipped at 1, v-prediction on the sigmoid
+    table, its EMA of 0.995 every ten steps. (Its Trainer also mirrors pictures; letters would suffer, so nobody does here.)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        *,
+        tuned: bool = False,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        ema_length: float = 0.1,
+        warmup_steps: int = 100,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        package = _lucidrains()
+        self.name = name
+        self.shape = shape
+        self.tuned = self.amp = tuned
+        self.device = torch.device(device)
+        self.batch_size = batch_size or (32 if tuned else 16)
+        unet = package.Unet(64, dim_mults=(1, 2, 2, 2), channels=shape[0], flash_attn=False)
+        self.diffusion = package.GaussianDiffusion(unet, image_size=shape[1]).to(self.device)
+        self.lr = lr or (1e-3 if tuned else 1e-4)
+        self.warmup_steps = warmup_steps if tuned else 0
+        if tuned:
+            fused = self.device.type in ("cpu", "cuda")
+            self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+                self.diffusion.parameters(), lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=fused
+            )
+            self.average = PowerEMA(self.diffusion, ema_length)
+        else:
+            self.optimizer = torch.optim.Adam(self.diffusion.parameters(), lr=self.lr, betas=(0.9, 0.99))
+            from ema_pytorch import EMA  # comes with the package
+
+            self.slow_average = EMA(self.diffusion, beta=0.995, update_every=10)
+        self.steps_made = 0
+
+    @property
+    def network_parameters(self) -> int:
+        return _weights(self.diffusion.model)
+
+    @property
+    def network(self) -> nn.Module:
+        return self.diffusion.model
+
+    def step(self, images: Tensor) -> Tensor:
+        with devices.autocast(self.device, self.amp):
+            loss = self.diffusion(images.to(self.device).float().div_(255))  # it goes to [-1, 1] by itself
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.diffusion.parameters(), 1.0)
+        self.steps_made += 1
+        if self.steps_made <= self.warmup_steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr * self.steps_made / self.warmup_steps
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.tuned:
+            self.average.update(self.diffusion, self.steps_made)
+        else:
+            self.slow_average.update()
+        return loss.detach()
+
+    @torch.no_grad()
+    def sample(self, count: int, steps: int, seed: int) -> Tensor:
+        """Its own DDIM, or with 1000 steps its own ancestral sampler."""
+        diffusion: Any = self.average.network if self.tuned else self.slow_average.ema_model.eval()
+        diffusion.sampling_timesteps = steps
+        diffusion.is_ddim_sampling = steps < diffusion.num_timesteps
+        parts = []
+        # It draws from torch's one generator: what others draw from there stays as it was.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            for part in _parts(count):
+                with devices.autocast(self.device, self.amp):
+                    parts.append(_pictures(diffusion.sample(batch_size=part).float() * 2 - 1))
+        return torch.cat(parts)
+
+
+# ---- the peers by name
+
+
+def _diffusers_peer(tuned: bool) -> Callable[..., Peer]:
+    def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
+        name = "diffusers, tuned" if tuned else "diffusers, defaults"
+        return DiffusersRecipe(name, _Sampled(diffusers_network(shape[0], shape[1])), shape, tuned=tuned, **settings)
+
+    return make
+
+
+def _lucidrains_peer(tuned: bool) -> Callable[..., Peer]:
+    def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
+        name = "denoising-diffusion-pytorch, " + ("tuned" if tuned else "defaults")
+        return LucidrainsRecipe(name, shape, tuned=tuned, **settings)
+
+    return make
+
+
+def _our_network_their_recipe(tuned: bool) -> Callable[..., Peer]:
+    def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
+        name = "our full-resolution network, diffusers' recipe" + (" tuned" if tuned else "")
+        return DiffusersRecipe(name, Timed(UNet(FULL_RESOLUTION, shape[0])), shape, tuned=tuned, **settings)
+
+    return make
+
+
+PEERS: dict[str, Callable[..., Peer]] = {
+    "diffusers": _diffusers_peer(tuned=False),
+    "diffusers_tuned": _diffusers_peer(tuned=True),
+    "lucidrains": _lucidrains_peer(tuned=False),
+    "lucidrains_tuned": _lucidrains_peer(tuned=True),
+    "ours_their_recipe": _our_network_their_recipe(tuned=False),
+    "ours_their_recipe_tuned": _our_network_their_recipe(tuned=True),
+}
+
+
+def make(key: str, shape: tuple[int, int, int], *, seed: int = 0, **settings: Any) -> Peer:
+    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above.
+
+    Raises `UsageError` for an unknown key, and with the pip command where its package is missing.
+    """
+    if key not in PEERS:
+        raise UsageError(f"there is no peer {key!r}: choose one of {', '.join(PEERS)}.")
+    torch.manual_seed(seed)
+    return PEERS[key](shape, **settings)
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _parts(count: int, most: int = 250) -> list[int]:
+    """`count` in parts of at most `most`, so that many pictures need no more memory than a few."""
+    return [min(most, count - done) for done in range(0, count, most)]
+
+
+def _pictures(x: Tensor) -> Tensor:
+    """[-1, 1] float (N, C, H, W) -> uint8 (N, H, W, C) on the processor."""
+    return x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
