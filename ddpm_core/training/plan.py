@@ -107,12 +107,14 @@ def count(network: NetworkConfig, side: int, channels: int) -> tuple[int, int, i
     with torch.device("meta"):
         model = UNet(network, channels)
         x, log_sigma = torch.empty(1, channels, side, side), torch.empty(1)
-    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    # By storage: attention keeps several views of one tensor, and views of its weights.
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if not tensor.is_leaf or tensor.data_ptr() not in weights:
-            kept[id(tensor)] = tensor.numel() * tensor.element_size()
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
         return tensor
 
     counter = FlopCounterMode(display=False)
