@@ -78,7 +78,14 @@ WHOLE = {
     "checkpoint_every": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
 }
-NUMBERS = {"lr": (1e-7, 1.0), "weight_decay": (0.0, 10.0), "grad_clip": (1e-3, 1e6), "ema_length": (0.01, 0.25)}
+NUMBERS = {
+    "lr": (1e-7, 1.0),
+    "weight_decay": (0.0, 10.0),
+    "grad_clip": (1e-3, 1e6),
+    "ema_length": (0.01, 0.25),
+    "adam_beta2": (0.5, 0.99999),
+    "cooldown": (0.0, 1.0),
+}
 
 
 @pytest.mark.parametrize("key", WHOLE)
@@ -106,6 +113,7 @@ def test_numbers_have_a_range(key):
         ("schedule", "sigmoid", "cosine, linear"),
         ("prediction", "x0", "v, eps"),
         ("loss_weight", "none", "min-snr, simple"),
+        ("optimizer", "sgd", "adamw, muon"),
         ("noise_levels", "normal", "uniform, independent, log-normal"),
         ("noise_mean", 6, "from -5 to 5"),
         ("noise_std", 0, "from 0.1 to 5"),
@@ -179,7 +187,7 @@ def test_json_gives_every_setting_back():
         dataset="/pictures/cäts", size=64, name="x", network=NetworkConfig(16, (1, 2, 4), 2, 4, (0, 2), 0.2),
         epochs=3, max_steps=4, batch_size=5, lr=0.1, warmup_steps=6, decay_steps=7, weight_decay=0.2, grad_clip=2.0, ema_length=0.2,
         schedule="linear", prediction="eps", loss_weight="simple",
-        noise_levels="log-normal", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
+        optimizer="muon", adam_beta2=0.999, cooldown=0.2, noise_levels="log-normal", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
         amp=False, compile=False, snapshots=False, device="cuda:1", from_model="a.pt", preset="standard",
     )  # fmt: skip
     default = RunConfig()

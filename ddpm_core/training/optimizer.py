@@ -1,46 +1,115 @@
-"""The optimizer and its learning rate: AdamW; the rate warms up, stays, and falls as 1 / sqrt(step).
+"""The optimizer and its learning rate: AdamW or Muon; the rate warms up, stays, and falls as 1 / sqrt(step).
 
-None of it depends on how long the run will be, so a run can be made longer afterwards and is the same as if it had been
-planned that long; the weight average (ema.py) does what a decay to zero would do.
+None of that depends on how long the run will be, so a run can be made longer afterwards and is the same as if it had been
+planned that long; the weight average (ema.py) does what a decay to zero would do. Only a cool-down, if one is asked for,
+looks at the end.
 """
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddpm_core.config import RunConfig
+from ddpm_core.training.muon import Muon
+
+TRUNK = ("down", "middle", "up")  # the parts of the network whose matrices are Muon's
+
+
+class Together:
+    """AdamW and Muon behind one face. Each weight belongs to one of them."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad()
+
+
+Optimizer = torch.optim.Optimizer | Together
+
+
+def build(network: nn.Module, config: RunConfig) -> Optimizer:
+    """The optimizer that the settings ask for."""
+    if config.optimizer == "adamw":
+        return adamw(network, config)
+    hidden = {name: weight for name, weight in network.named_parameters() if _hidden(name, weight)}
+    others = [weight for name, weight in network.named_parameters() if name not in hidden]
+    return Together(_adamw(others, config), Muon(hidden.values(), config.lr, config.weight_decay))
 
 
 def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the second moment's memory of EDM2 (beta2 = 0.99)."""
-    device = next(network.parameters()).device
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101); beta2 = 0.99, as in EDM2, unless the settings say otherwise."""
+    return _adamw(list(network.parameters()), config)
+
+
+def _adamw(weights: list[nn.Parameter], config: RunConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(
-        network.parameters(),
+        weights,
         lr=config.lr,
-        betas=(0.9, 0.99),
+        betas=(0.9, config.adam_beta2),
         weight_decay=config.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        fused=weights[0].device.type in ("cpu", "cuda"),
     )
 
 
-def learning_rate(config: RunConfig, step: int) -> float:
-    """The rate of optimizer step `step` (0, 1, ...), with the inverse-square-root decay of EDM2 (Karras et al. 2024, arXiv 2312.02696)."""
+def _hidden(name: str, weight: Tensor) -> bool:
+    return name.split(".")[0] in TRUNK and weight.ndim >= 2
+
+
+def learning_rate(config: RunConfig, step: int, total_steps: int | None = None) -> float:
+    """The rate of optimizer step `step` (0, 1, ...) of `total_steps`.
+
+    The fall is the inverse-square-root decay of EDM2 (Karras et al. 2024, arXiv 2312.02696). A cool-down takes what is left
+    linearly towards zero over the last share of the run (Haegele et al. 2024, arXiv 2405.18392).
+    """
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     fall = (config.decay_steps / step) ** 0.5 if config.decay_steps and step > config.decay_steps else 1.0
-    return config.lr * rise * fall
+    rate = config.lr * rise * fall
+    if config.cooldown and total_steps is not None:
+        rate *= max(0.0, min(1.0, (total_steps - step) / (config.cooldown * total_steps)))
+    return rate
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
-    """What AdamW remembers about each weight, to be stored: the settings stay out, the run's config has them."""
-    return optimizer.state_dict()["state"]
+def moments(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
+    """What the optimizer remembers about each weight, to be stored: the settings stay out, the run's config has them.
+
+    Of several optimizers one counts on where the one before ends.
+    """
+    stored: dict[int, dict[str, Any]] = {}
+    first = 0
+    for part in _parts(optimizer):
+        stored |= {first + number: of_weight for number, of_weight in part.state_dict()["state"].items()}
+        first += _count(part)
+    return stored
 
 
-def restore_moments(optimizer: torch.optim.Optimizer, stored: dict[int, dict[str, Any]]) -> None:
+def restore_moments(optimizer: Optimizer, stored: dict[int, dict[str, Any]]) -> None:
     """The inverse of `moments`."""
-    optimizer.load_state_dict({"state": stored, "param_groups": optimizer.state_dict()["param_groups"]})
+    first = 0
+    for part in _parts(optimizer):
+        state = {number - first: stored[number] for number in range(first, first + _count(part)) if number in stored}
+        part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
+        first += _count(part)
+
+
+def _parts(optimizer: Optimizer) -> tuple[torch.optim.Optimizer, ...]:
+    return optimizer.parts if isinstance(optimizer, Together) else (optimizer,)
+
+
+def _count(optimizer: torch.optim.Optimizer) -> int:
+    return sum(len(group["params"]) for group in optimizer.param_groups)

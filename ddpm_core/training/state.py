@@ -31,7 +31,7 @@ class TrainingState:
         self.network = network.to(device)
         self.ema = PowerEMA(self.network, config.ema_length)  # the one whose weights make pictures and model files
         self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
-        self.optimizer = optimizers.adamw(self.network, config)
+        self.optimizer = optimizers.build(self.network, config)
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf

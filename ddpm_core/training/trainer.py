@@ -110,7 +110,7 @@ def _train(
 
     def write_metrics() -> None:
         """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
-        rate = optimizers.learning_rate(config, max(0, state.step - 1))
+        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
     with run.lock():
@@ -151,7 +151,8 @@ def _train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step))
+                    rate = optimizers.learning_rate(config, state.step, total_steps)
+                    optimizers.set_learning_rate(state.optimizer, rate)
                     if config.network.dropout:
                         torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
                     try:

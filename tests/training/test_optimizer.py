@@ -24,6 +24,23 @@ def test_the_rate_falls_with_the_root_of_the_step():
     assert optimizers.learning_rate(config, 10_000) == pytest.approx(0.01)
 
 
+def test_a_cool_down_ends_near_zero():
+    config = RunConfig(lr=0.1, warmup_steps=0, cooldown=0.2)
+    rates = [optimizers.learning_rate(config, step, 100) for step in range(100)]
+    assert rates[:81] == pytest.approx([0.1] * 81)
+    assert rates[80:] == pytest.approx([0.1 * left / 20 for left in range(20, 0, -1)])
+    assert optimizers.learning_rate(config, 100, 100) == 0
+    assert optimizers.learning_rate(config, 99) == 0.1  # a run without an end
+    assert optimizers.learning_rate(RunConfig(lr=0.1, warmup_steps=0), 99, 100) == 0.1
+
+
+def test_the_memory_of_the_second_moment_can_be_the_paper_s():
+    for config, beta2 in ((RunConfig(), 0.99), (RunConfig(adam_beta2=0.999), 0.999)):
+        optimizer = optimizers.build(nn.Linear(2, 2), config)
+        assert isinstance(optimizer, torch.optim.AdamW)
+        assert optimizer.param_groups[0]["betas"] == (0.9, beta2)
+
+
 def test_moments_go_out_and_come_back_to_the_same_steps():
     config = RunConfig(lr=0.01, weight_decay=0.1)
     one, other = nn.Linear(3, 3), nn.Linear(3, 3)
