@@ -8,6 +8,7 @@ pictures are farther away, real ones too: the floor says how far).
 
 import contextlib
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def frechet_error(judged: Tensor, real: Tensor, resamples: int = RESAMPLES) -> f
 def kernel_distance(judged: Tensor, real: Tensor, subsets: int = 50) -> tuple[float, float]:
     """Kernel distance (polynomial of degree 3) and its standard error: the mean over random parts of both sets."""
     KernelInceptionDistance = _torchmetrics().kid.KernelInceptionDistance
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it keeps all features in memory: they are small
         torch.manual_seed(0)  # which parts are drawn
         metric = KernelInceptionDistance(
             feature=_AsTheyAre(judged.shape[1]),

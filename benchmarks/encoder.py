@@ -197,7 +197,7 @@ def train(dataset: str, size: int, data_dir: Path, epochs: int | None = None) ->
         "epochs": epochs,
         "date": datetime.date.today().isoformat(),
         "command": f"python -m benchmarks.encoder {dataset} {size}",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
     path = FOLDER / f"{dataset}_{size}_{hash8(weights)}.pt"
     path.parent.mkdir(exist_ok=True)

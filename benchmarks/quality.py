@@ -1,0 +1,420 @@
+"""Who draws better after the same minutes: each way to train gets the same time, then its pictures are compared with real ones.
+
+    python -m benchmarks.quality --dataset fashion_mnist --minutes 8 --methods ours-cpu,diffusers_tuned --seeds 0,1,2
+
+A (method, seed) that is finished is one JSON and one small grid in benchmarks/results/quality/; started again, the command
+goes on with those that are missing. Rounds are interleaved: all methods with the first seed, then all with the second.
+
+The clock runs during training steps only, not while pictures are made for a distance. A step that took more than 1.25 times
+the running median counts as that much and is told as clipped: so a program that wakes up beside changes nobody's result.
+(Load that lasts moves the median itself; `others` in the JSON is the share of the time that other programs used.)
+
+Pictures are made from the averaged weights in `--steps` network calls, each method with its own sampler. Distances are those
+of benchmarks/distance.py, with the floor: what real pictures get.
+"""
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import json
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks import distance, encoder, machine
+from ddpm_core import atomic, devices, pictures, seeds
+from ddpm_core.config import PRESETS, RunConfig, preset
+from ddpm_core.data import catalogue
+from ddpm_core.data.batches import Batches
+from ddpm_core.diffusion import latents, objective, samplers, schedule
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training.ema import PowerEMA, second_length
+from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.training.state import TrainingState
+
+RESULTS = Path(__file__).parent / "results" / "quality"
+CLIP = 1.25
+LARGEST_GRID = 60_000  # bytes
+_TRIAL_STEPS = 8  # of a copy that is thrown away: a schedule that must know its last step is told what they promise
+_SAMPLE_SEED = 1_000_000  # far from the seeds of training
+
+
+class Method(Protocol):
+    """One way to train, begun anew for each seed."""
+
+    name: str
+    parameters: int
+    batch_size: int
+
+    def step(self, done: float) -> Tensor:
+        """One optimizer step; `done` is the share of the time that is over. Returns the loss, 0-d."""
+
+    def sample(self, count: int, steps: int) -> np.ndarray:
+        """Pictures from the averaged weights, uint8 (count, C, H, W)."""
+
+
+# ---- ours
+
+
+class Ours:
+    """What ddpm_core/training/trainer.py does between two reports. `network` stands in for our own, as a control."""
+
+    def __init__(
+        self,
+        name: str,
+        config: RunConfig,
+        images: np.ndarray,
+        device: torch.device,
+        network: Callable[[], nn.Module] | None = None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.device = device
+        self.batch_size = config.batch_size
+        self.state = state = TrainingState(config, images, device)
+        if network is not None:
+            torch.manual_seed(seeds.mix(config.seed, "weights"))
+            state.network = network().to(device)  # type: ignore[assignment]
+            state.ema = PowerEMA(state.network, config.ema_length)
+            state.second_ema = PowerEMA(state.network, second_length(config.ema_length))
+            state.optimizer = optimizers.build(state.network, config)
+        self.parameters = sum(weight.numel() for weight in state.network.parameters())
+        self.loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
+        self.network: Callable[..., Tensor] = state.network
+        if config.compile and devices.compile_pays(device):
+            self.network = torch.compile(state.network)
+
+    def step(self, done: float) -> Tensor:
+        config, state = self.config, self.state
+        total_steps = max(state.step + 1, round(state.step / done)) if done > 0 else None
+        optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step, total_steps))
+        if config.network.dropout:
+            torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
+        loss = self.loss(self.network, state.step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        state.step += 1
+        state.update_averages()
+        return loss.detach()
+
+    @torch.no_grad()
+    def sample(self, count: int, steps: int) -> np.ndarray:
+        config = self.config
+        denoise = objective.denoiser(self.state.ema.network, config.prediction)
+        levels = schedule.by_name(config.schedule).levels(steps)
+        shape = (self.state.channels, config.size, config.size)
+        parts = []
+        for first in range(0, count, 250):
+            noise = latents.noise(range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count)), shape)
+            with devices.autocast(self.device, config.amp):
+                walk = samplers.by_name("dpm++2m")(denoise, noise.to(self.device), levels)
+                *_, last = walk
+            parts.append(pictures.to_uint8(last.x0))
+        return np.concatenate(parts).transpose(0, 3, 1, 2)
+
+
+# ---- the peers
+
+
+class Theirs:
+    """A peer of benchmarks/peers.py, fed with pictures in an order drawn as ours is."""
+
+    def __init__(
+        self, key: str, images: np.ndarray, seed: int, device: torch.device, total_steps: int | None = None
+    ) -> None:
+        from benchmarks import peers
+
+        # Only diffusers' schedule wants to know where it ends.
+        settings = {} if key.startswith("lucidrains") else {"total_steps": total_steps or 1000}
+        self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, **settings)
+        self.name = self.peer.name
+        self.parameters = self.peer.network_parameters
+        self.batch_size = self.peer.batch_size
+        self.order = Batches(images, self.batch_size, seed, "cpu")
+        self.images = torch.tensor(images)
+        self.steps_made = 0
+
+    def step(self, done: float) -> Tensor:
+        batch = self.images[self.order.indices(self.steps_made)]
+        self.steps_made += 1
+        return self.peer.step(batch)
+
+    def sample(self, count: int, steps: int) -> np.ndarray:
+        return self.peer.sample(count, steps, _SAMPLE_SEED).numpy().transpose(0, 3, 1, 2)
+
+
+def make(
+    key: str,
+    images: np.ndarray,
+    dataset: str,
+    size: int,
+    seed: int,
+    device: torch.device,
+    total_steps: int | None = None,
+) -> Method:
+    """The method `key`: ours-cpu, ours-standard, the two controls with our recipe, or a peer's key.
+
+    Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
+    """
+    settings: dict[str, Any] = {"seed": seed, "device": str(device)}
+    kind, _, chosen = key.partition("-")
+    if kind == "ours" and chosen in PRESETS:
+        return Ours(f"ours, {chosen}", preset(dataset, size, chosen, **settings), images, device)
+    from benchmarks import peers
+
+    if key == "full-resolution":
+        config = preset(dataset, size, "cpu", network=peers.FULL_RESOLUTION, **settings)
+        return Ours("our full-resolution network, our recipe", config, images, device)
+    if key == "diffusers-network":
+        config = preset(dataset, size, "cpu", **settings)
+        return Ours(
+            "diffusers' network, our recipe", config, images, device,
+            lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size), config.schedule),
+        )  # fmt: skip
+    if key in peers.PEERS:
+        return Theirs(key, images, seed, device, total_steps)
+    ours = [f"ours-{name}" for name in PRESETS]
+    raise UsageError(
+        f"there is no method {key!r}: choose from {', '.join([*ours, 'full-resolution', 'diffusers-network', *peers.PEERS])}."
+    )
+
+
+# ---- the clock
+
+
+class Clock:
+    """Seconds of training, lap by lap; a lap far above the running median counts as 1.25 times the median."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.wall = 0.0
+        self.laps = 0
+        self.clipped = 0
+        self._recent: collections.deque[float] = collections.deque(maxlen=101)
+
+    def add(self, seconds: float) -> None:
+        self._recent.append(seconds)
+        self.laps += 1
+        self.wall += seconds
+        # The first laps pay for choosing kernels (or compiling), and that is theirs to pay.
+        limit = CLIP * statistics.median(self._recent) if self.laps > 5 else math.inf
+        self.clipped += seconds > limit
+        self.seconds += min(seconds, limit)
+
+
+def train(
+    method: Method,
+    minutes: float,
+    marks: list[float],
+    at_mark: Callable[[float, int, float], None],
+    device: torch.device,
+) -> tuple[Clock, int, float]:
+    """Trains for `minutes` by the clock; `at_mark(seconds, steps, loss)` at each mark, the clock stopped.
+
+    Returns the clock, the steps made and the mean of the last losses.
+    """
+    # On a graphics card waiting for each step would slow it down: there a lap is twenty steps.
+    lap, budget = (20 if device.type == "cuda" else 1), 60 * minutes
+    clock, steps = Clock(), 0
+    losses: collections.deque[Tensor] = collections.deque(maxlen=50)
+    waiting = sorted(mark for mark in marks if mark < budget)
+    while clock.seconds < budget:
+        start = time.perf_counter()
+        for _ in range(lap):
+            losses.append(method.step(min(1.0, clock.seconds / budget)))
+        losses[-1].item()  # the lap is over when its last number is there
+        clock.add(time.perf_counter() - start)
+        steps += lap
+        while waiting and clock.seconds >= waiting[0]:
+            at_mark(waiting.pop(0), steps, torch.stack(list(losses)).mean().item())
+    return clock, steps, torch.stack(list(losses)).mean().item()
+
+
+# ---- one run, the floor, the table
+
+
+def run(
+    key: str, seed: int, options: argparse.Namespace, images: np.ndarray, real: distance.Reference, path: Path
+) -> None:
+    """Trains one method with one seed, judges it, writes its JSON and its grid."""
+    device = devices.choose(options.device)
+    minutes, size = options.minutes, options.size
+    total_steps = None
+    if key.partition("-")[0] != "ours" and key not in ("full-resolution", "diffusers-network"):
+        total_steps = _promised_steps(make(key, images, options.dataset, size, seed, device), minutes)
+    method = make(key, images, options.dataset, size, seed, device, total_steps)
+    seen: list[dict[str, Any]] = []
+
+    def judge(seconds: float, steps: int, loss: float) -> np.ndarray:
+        with torch.random.fork_rng(devices=[]):  # a mark must not change what comes after it
+            drawn = method.sample(options.samples, options.steps)
+        judged = dataclasses.asdict(real.judge(drawn))
+        del judged["name"], judged["pictures"]
+        seen.append({"seconds": seconds, "steps": steps, "images": steps * method.batch_size, "loss": loss, **judged})
+        print(f"  {method.name}, seed {seed}: {seconds:.0f} s, {seen[-1]['images']:,} images, FD {judged['frechet']:.1f}", flush=True)  # fmt: skip
+        return drawn
+
+    watch, others = machine.Watch(), 0.0
+
+    def at_mark(seconds: float, steps: int, loss: float) -> None:
+        nonlocal others
+        others += watch.lap().others
+        judge(seconds, steps, loss)
+        watch.lap()
+
+    clock, steps, loss = train(method, minutes, options.marks, at_mark, device)
+    others += watch.lap().others
+    drawn = judge(60 * minutes, steps, loss)
+    result = {
+        "dataset": options.dataset,
+        "size": size,
+        "method": key,
+        "name": method.name,
+        "seed": seed,
+        "parameters": method.parameters,
+        "batch_size": method.batch_size,
+        "minutes": minutes,
+        "wall_seconds": round(clock.wall, 1),
+        "laps": clock.laps,
+        "clipped_laps": clock.clipped,
+        "others": round(others / max(clock.wall, 1e-9), 4),
+        "encoder": real.encoder.name,
+        "samples": options.samples,
+        "sampling_steps": options.steps,
+        "marks": seen,
+        "machine": machine.describe(options.command),
+    }
+    _save_grid(drawn[:64].transpose(0, 2, 3, 1), path.with_suffix(".png"))
+    _write(path, result)
+
+
+def _promised_steps(method: Method, minutes: float) -> int:
+    """How many steps fit into the time, by the pace of the first few."""
+    seconds = []
+    for _ in range(_TRIAL_STEPS):
+        start = time.perf_counter()
+        method.step(0.0).item()
+        seconds.append(time.perf_counter() - start)
+    return max(1, int(60 * minutes / statistics.median(seconds[2:])))
+
+
+def _floor(options: argparse.Namespace, coder: encoder.Encoder) -> dict[str, Any]:
+    path = options.results / f"{options.dataset}_{options.size}_floor_{options.samples}.json"
+    found = _read(path)
+    if found is None or found["name"] != coder.name:
+        found = dataclasses.asdict(
+            distance.floor(coder, options.dataset, options.size, options.data_dir, options.samples)
+        )
+        _write(path, found)
+    return found
+
+
+def table(results: list[dict[str, Any]], floor: dict[str, Any]) -> str:
+    """One row a method: medians over its seeds, all seeds' distances beside."""
+    first = results[0]
+    lines = [
+        f"{first['dataset']} {first['size']} px, {first['minutes']:g} minutes each, {first['samples']:,} pictures of"
+        f" {first['sampling_steps']} network calls, {machine.in_words(first['machine'])}",
+        f"| method | weights | images seen | FD ({first['encoder']}) | each seed | KD | clipped | others |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for key in dict.fromkeys(result["method"] for result in results):
+        mine = [result for result in results if result["method"] == key]
+        last = [result["marks"][-1] for result in mine]
+        each = ", ".join(f"{mark['frechet']:.1f} ± {mark['frechet_error']:.1f}" for mark in last)
+        lines.append(
+            f"| {mine[0]['name']} | {mine[0]['parameters'] / 1e6:.2f}M"
+            f" | {statistics.median(mark['images'] for mark in last):,.0f}"
+            f" | {statistics.median(mark['frechet'] for mark in last):.1f} | {each}"
+            f" | {statistics.median(mark['kernel'] for mark in last):.3g}"
+            f" | {statistics.mean(result['clipped_laps'] / result['laps'] for result in mine):.0%}"
+            f" | {statistics.mean(result['others'] for result in mine):.0%} |"
+        )
+    lines.append(
+        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {floor['kernel']:.3g} | | |"
+    )
+    return "\n".join(lines)
+
+
+def _save_grid(drawn: np.ndarray, path: Path) -> None:
+    """uint8 (N, H, W, C) as a grid below LARGEST_GRID: with fewer colours, then fewer pictures, where it would be larger."""
+    for count, colours in ((64, 0), (64, 64), (36, 64), (16, 64), (4, 64)):
+        image = pictures.grid(drawn[:count])
+        content = pictures.to_png_bytes(image.quantize(colours) if colours and image.mode == "RGB" else image)
+        if len(content) < LARGEST_GRID:
+            break
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.writing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="fashion_mnist")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--methods", default="ours-cpu,diffusers_tuned,lucidrains_tuned,diffusers,lucidrains")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--marks", default="", help="seconds at which to look before the end, such as 60,120,240")
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=20, help="network calls a picture")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    options.marks = [float(mark) for mark in options.marks.split(",") if mark]
+    options.command = " ".join(["python -m benchmarks.quality", *sys.argv[1:]])
+    try:
+        _main(options)
+    except StudioError as error:
+        sys.exit(f"error: {error}")
+
+
+def _main(options: argparse.Namespace) -> None:
+    devices.keep_freed_memory()
+    coder = encoder.load(options.dataset, options.size)
+    images = catalogue.load(options.dataset, options.size, options.data_dir).images
+    floor = _floor(options, coder)
+    real = None
+    results = []
+    for seed in map(int, options.seeds.split(",")):
+        for key in options.methods.split(","):
+            path = options.results / f"{options.dataset}_{options.size}_{options.minutes:g}min_{key}_s{seed}.json"
+            result = _read(path)
+            # A distance of another encoder or of fewer pictures cannot stand in one table with these.
+            wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
+            if result is None or any(result.get(name) != value for name, value in wanted.items()):
+                if real is None:
+                    shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir)
+                    real = distance.Reference(coder, shown.images)
+                run(key, seed, options, images, real, path)
+                result = _read(path)
+            results += [result] if result else []
+    print(table(results, floor))
+
+
+if __name__ == "__main__":
+    main()
