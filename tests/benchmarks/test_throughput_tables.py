@@ -1,0 +1,112 @@
+"""The speed table: its steps, its arithmetic, and that the pages say what the results say."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import machine, peers, tables, throughput
+from ddpm_core.config import NetworkConfig, RunConfig
+from ddpm_core.errors import UsageError
+
+CPU = torch.device("cpu")
+SHAPE = (1, 16, 16)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
+
+
+def test_the_pages_say_what_the_results_say():
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert tables.renewed(text) == text, f"{page.name} is stale: run python -m benchmarks.tables"
+
+
+def test_a_table_without_results_says_so(tmp_path):
+    page = "before\n<!-- table: throughput -->\nold\n<!-- /table -->\nafter\n"
+    assert tables.renewed(page, tmp_path) == page.replace("old", "Not measured yet.")
+
+
+def test_a_table_is_written_from_its_results(tmp_path):
+    about = {"batch_size": 32, "bfloat16": False, "parameters": 9_000_000, "flops": 9_000_000_000}
+    turns = [{"steps": 5, "disturbed": 1, "kept": False, "images_per_second": pace} for pace in (19.0, 21.0, 20.0)]
+    base = [{**turn, "images_per_second": 10.0} for turn in turns]
+    row = throughput.summary(about, turns, base, {"float32": 360.0, "bfloat16": 720.0})
+    assert (row["images_per_second"], row["ratio"], row["ratio_range"]) == (20.0, 2.0, [1.9, 2.1])
+    assert (row["gflops"], row["share_of_peak"]) == (180.0, 0.5)
+    assert (row["steps"], row["disturbed_steps"], row["disturbed_steps_kept"]) == (15, 3, 0)
+
+    result = {
+        **machine.describe("python -m benchmarks.throughput"),
+        "pictures": "OpenMoji, 32 px", "rounds": 3, "seconds": 3.0, "titles": {"full": "ours"},
+        "peak_gflops": {"float32": 360, "bfloat16": 720}, "rows": {"full": row}, "left_out": {},
+    }  # fmt: skip
+    (tmp_path / "throughput.json").write_text(json.dumps(result))
+    page = tables.renewed("<!-- table: throughput -->\n<!-- /table -->", tmp_path)
+    assert "| ours (batch 32) | 9.00 M | 9.00 | 20.0 | **2.00x** | 1.90 to 2.10 | 180 | 50 % of float32 |" in page
+    assert "beside 3 of 15 steps; they do not count" in page
+    assert tables.renewed(page, tmp_path) == page
+
+
+def test_our_row_trains_as_the_trainer_does(images):
+    config = RunConfig("toy", 16, network=NetworkConfig(16, (1, 2), attention=()), batch_size=4, device="cpu")
+    ours = throughput.OurRecipe(config, images, CPU, None)
+    before = [weight.clone() for weight in ours.state.ema.network.parameters()]
+    turn, step = throughput.take_turn(ours.train_step, 0, 0.1, 4, CPU)
+    assert turn.steps >= 1 and turn.images_per_second > 0 and step == ours.state.step == turn.steps + 1
+    assert any(not torch.equal(*pair) for pair in zip(before, ours.state.ema.network.parameters(), strict=True))
+    assert throughput.flops(ours.network, 1, 16) > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", ["diffusers", "diffusers_tuned", "lucidrains", "lucidrains_tuned", "ours_their_recipe"])
+def test_a_peer_learns_and_draws(key, images):
+    pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
+    if key.startswith("lucidrains"):
+        pytest.importorskip("denoising_diffusion_pytorch", reason="the peers come with requirements-bench.txt")
+    peer = peers.make(key, SHAPE)
+    before = [weight.clone() for weight in peer.network.parameters()]
+    losses = [peer.step(torch.tensor(images[:2])) for _ in range(2)]
+    assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses)
+    # (The first step's rate is zero, and our network starts at zero: not every weight has moved yet.)
+    assert any(not torch.equal(*pair) for pair in zip(before, peer.network.parameters(), strict=True))
+    drawn = peer.sample(2, steps=2, seed=1)
+    assert drawn.shape == (2, 16, 16, 1) and drawn.dtype == torch.uint8
+    assert torch.equal(drawn, peer.sample(2, steps=2, seed=1))
+    assert throughput.flops(peer.network, 1, 16) > 1e8
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_diffusers_network_learns_with_our_recipe(images):
+    pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
+    config = RunConfig("toy", 16, batch_size=2, device="cpu")
+    ours = throughput.OurRecipe(config, images, CPU, peers.Levelled(peers.diffusers_network(1, 16)))
+    ours.train_step(0)
+    assert ours.state.network is ours.network and torch.isfinite(ours.state.loss_sum)
+
+
+def test_a_level_of_our_table_is_its_own_time_step():
+    class Told(torch.nn.Module):
+        def forward(self, x, t):
+            return type("Answer", (), {"sample": t.float()})
+
+    levelled = peers.Levelled(Told())
+    assert torch.equal(levelled(None, levelled.log_sigmas), torch.arange(1000.0))
+
+
+def test_the_watch_tells_others_work_from_our_own():
+    assert machine.Load(wall=1.0, others=0.2).disturbed
+    assert not machine.Load(wall=1.0, others=0.05).disturbed
+    load = machine.Watch().lap()
+    assert load.wall >= 0 and load.others >= 0
+
+
+def test_unknown_names_are_one_line_with_a_fix():
+    with pytest.raises(UsageError, match="diffusers_tuned"):
+        throughput.chosen("nothing")
+    with pytest.raises(UsageError, match="lucidrains"):
+        peers.make("nothing", SHAPE)
+    assert throughput.chosen("full,diffusers") == ["diffusers", "full"]
