@@ -156,7 +156,7 @@ def test_the_network_learns_eight_pictures_by_heart(go, tiny, eight_pictures):
     with at most slight noise.
     """
     config = tiny(
-        network=NetworkConfig(width=32, multipliers=(1, 2), blocks=1, patch=2, attention=(1,)),
+        network=NetworkConfig(width=48, multipliers=(1, 2), blocks=1, patch=2, attention=(1,)),
         batch_size=16, epochs=1600, lr=3e-3, sample_every=10_000, checkpoint_every=10_000,
     )  # fmt: skip
     run, _ = go(config)
