@@ -113,7 +113,7 @@ class Ours:
     def sample(self, count: int, steps: int) -> np.ndarray:
         config = self.config
         denoise = objective.denoiser(self.state.ema.network, config.prediction)
-        levels = schedule.by_name(config.schedule).levels(steps)
+        levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max)
         shape = (self.state.channels, config.size, config.size)
         parts = []
         for first in range(0, count, 250):
@@ -297,7 +297,7 @@ def run(
         "machine": machine.describe(options.command),
     }
     _save_grid(drawn[:64].transpose(0, 2, 3, 1), path.with_suffix(".png"))
-    _write(path, result)
+    write(path, result)
 
 
 def _promised_steps(method: Method, minutes: float) -> int:
@@ -312,12 +312,12 @@ def _promised_steps(method: Method, minutes: float) -> int:
 
 def _floor(options: argparse.Namespace, coder: encoder.Encoder) -> dict[str, Any]:
     path = options.results / f"{options.dataset}_{options.size}_floor_{options.samples}.json"
-    found = _read(path)
+    found = read(path)
     if found is None or found["name"] != coder.name:
         found = dataclasses.asdict(
             distance.floor(coder, options.dataset, options.size, options.data_dir, options.samples)
         )
-        _write(path, found)
+        write(path, found)
     return found
 
 
@@ -359,13 +359,13 @@ def _save_grid(drawn: np.ndarray, path: Path) -> None:
     path.write_bytes(content)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.writing(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
     return None
@@ -403,7 +403,7 @@ def _main(options: argparse.Namespace) -> None:
     for seed in map(int, options.seeds.split(",")):
         for key in options.methods.split(","):
             path = options.results / f"{options.dataset}_{options.size}_{options.minutes:g}min_{key}_s{seed}.json"
-            result = _read(path)
+            result = read(path)
             # A distance of another encoder or of fewer pictures cannot stand in one table with these.
             wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
             if result is None or any(result.get(name) != value for name, value in wanted.items()):
@@ -411,7 +411,7 @@ def _main(options: argparse.Namespace) -> None:
                     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir)
                     real = distance.Reference(coder, shown.images)
                 run(key, seed, options, images, real, path)
-                result = _read(path)
+                result = read(path)
             results += [result] if result else []
     print(table(results, floor))
 

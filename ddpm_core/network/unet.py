@@ -53,8 +53,6 @@ class UNet(nn.Module):
                 self.up.append(Join(width, level_width))
                 self.up.append(stage(level_width, level_width, level))
                 width = level_width
-            if level > 0:
-                self.up.append(Upsample())
 
         # v and eps contain the noise itself, which x shows almost openly. This gain, one number a channel and noise level,
         # hands it through at once; without it the blocks need hundreds of steps to learn to copy. (Measured: the loss of
@@ -80,7 +78,7 @@ class UNet(nn.Module):
         h = self.middle(h, condition)
 
         for layer in self.up:
-            h = layer(h, kept.pop()) if isinstance(layer, Join) else layer(h, condition)
+            h = layer(h, kept.pop() if isinstance(layer, Join) else condition)
 
         h = self.head(F.silu(self.head_norm(h)))
         h = torch.addcmul(h.float(), self.gain(condition)[:, :, None, None].float(), patches.float())
@@ -142,9 +140,23 @@ class SelfAttention(nn.Module):
         places = self.norm(x).flatten(2).transpose(1, 2)
         qkv = F.linear(places, self.qkv.weight.flatten(1), self.qkv.bias)
         q, k, v = qkv.unflatten(-1, (3, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4).unbind()
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, height * side, width)
+        h = attend(q, k, v).transpose(1, 2).reshape(batch, height * side, width)
         h = F.linear(h, self.project.weight.flatten(1), self.project.bias)
         return x + h.transpose(1, 2).reshape(batch, width, height, side)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(width)) v, each (batch, heads, places, width).
+
+    On a processor as plain products: torch 2.13's own attention needs 3 to 6 times as long there for a bfloat16 training step.
+    (Measured on two cores, batch 128, 3 heads, 64 places, forward and backward: 10 ms instead of 49.)
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    heads = q.shape[1]
+    q, k, v = (part.flatten(0, 1) for part in (q, k, v))
+    likeness = torch.bmm(q * q.shape[-1] ** -0.5, k.mT).softmax(dim=-1)
+    return torch.bmm(likeness, v).unflatten(0, (-1, heads))
 
 
 class Downsample(nn.Module):
@@ -159,21 +171,23 @@ class Downsample(nn.Module):
 
 
 class Join(nn.Module):
-    """Mixes what the way up has with what the way down has kept: a 1 x 1 convolution over both."""
+    """Mixes what the way up has with what the way down has kept: a 1 x 1 convolution over both.
+
+    Where the kept map has twice the side, `x` is enlarged; the convolutions that follow smooth it. Each place of `x` would be
+    multiplied four times then, so the two halves of the convolution are computed apart, the one of `x` while it is small.
+    (Measured, 256 channels to 64 at 16 x 16 places and batch 32: 16 ms forward and backward on two cores instead of 83.)
+    """
 
     def __init__(self, width: int, width_kept: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(width + width_kept, width_kept, 1)
 
     def forward(self, x: Tensor, kept: Tensor) -> Tensor:
-        return self.mix(torch.cat([x, kept], dim=1))
-
-
-class Upsample(nn.Module):
-    """Doubles the side of the feature map; the convolutions that follow smooth it."""
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        of_x, of_kept = self.mix.weight.split((x.shape[1], kept.shape[1]), dim=1)
+        h = F.conv2d(x, of_x)
+        if h.shape[-1] < kept.shape[-1]:
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+        return h + F.conv2d(kept, of_kept, self.mix.bias)
 
 
 def norm(width: int) -> nn.GroupNorm:

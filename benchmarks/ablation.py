@@ -1,0 +1,184 @@
+"""What each choice of the recipe buys: one setting changed at a time, the same number of pictures seen, one table.
+
+    python -m benchmarks.ablation
+    python -m benchmarks.ablation --dataset fashion_mnist --only base,edm,muon --seeds 0,1,2
+
+Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/; started again, the command goes on with those
+that are missing, and two of them side by side (with other `--only`) share the work. Distances do not depend on how fast or how
+busy the machine is, as every variant sees the same number of pictures; "pace" tells what a variant's steps cost beside the
+base's, and means something only where nothing else was running.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import distance, encoder, machine, quality
+from ddpm_core import devices
+from ddpm_core.config import NetworkConfig, preset
+from ddpm_core.data import catalogue
+from ddpm_core.errors import StudioError, UsageError
+
+RESULTS = Path(__file__).parent / "results" / "ablation"
+BASE = "base"
+
+EDM = {"prediction": "edm", "loss_weight": "simple", "noise_levels": "log-normal"}
+
+
+def _network(**settings: Any) -> dict[str, Any]:
+    return {"network": NetworkConfig(**settings)}
+
+
+# What is changed against the preset `cpu` of 32 px, and what the table calls it.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    BASE: ("the default", {}),
+    # what the network predicts, and at which noise levels it learns
+    "v": (
+        "v, min-SNR weight, uniform levels",
+        {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"},
+    ),
+    "edm": ("EDM: preconditioned, log-normal levels", EDM),
+    "edm-less-noise": ("EDM, log-normal mean -1.6", {**EDM, "noise_mean": -1.6}),
+    "edm-more-noise": ("EDM, log-normal mean -0.8", {**EDM, "noise_mean": -0.8}),
+    "edm-most-noise": ("EDM, log-normal mean -0.4", {**EDM, "noise_mean": -0.4}),
+    "v-log-normal": (
+        "v, log-normal levels",
+        {"prediction": "v", "loss_weight": "simple", "noise_levels": "log-normal"},
+    ),
+    "eps": ("eps, unweighted, uniform levels", {"prediction": "eps", "loss_weight": "simple"}),
+    "independent": (
+        "v, each picture's level drawn by itself",
+        {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "independent"},
+    ),
+    # the optimizer
+    "adamw": ("AdamW", {"optimizer": "adamw"}),
+    "muon": ("Muon", {"optimizer": "muon"}),
+    "muon-half-rate": ("Muon, half the learning rate", {"optimizer": "muon", "lr": 1e-3}),
+    "muon-double-rate": ("Muon, twice the learning rate", {"optimizer": "muon", "lr": 4e-3}),
+    "half-rate": ("half the learning rate", {"lr": 1e-3}),
+    "double-rate": ("twice the learning rate", {"lr": 4e-3}),
+    "batch-16": ("batch 16", {"batch_size": 16}),
+    "batch-64": ("batch 64", {"batch_size": 64}),
+    "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "lr": 4e-3}),
+    "beta2-0.95": ("AdamW's beta2 0.95", {"adam_beta2": 0.95}),
+    "beta2-0.999": ("AdamW's beta2 0.999", {"adam_beta2": 0.999}),
+    "no-decay": ("no 1 / sqrt(step) decay of the rate", {"decay_steps": 0}),
+    "cooldown": ("a cool-down over the last fifth", {"cooldown": 0.2}),
+    # the average whose weights draw
+    "ema-0.05": ("average of length 0.05", {"ema_length": 0.05}),
+    "ema-0.15": ("average of length 0.15", {"ema_length": 0.15}),
+    # the network: the same work per picture, at full resolution, and with larger patches
+    "patch-1": ("patch 1", _network(width=32, multipliers=(1, 2, 4), blocks=1, patch=1, attention=())),
+    "patch-4": ("patch 4", _network(width=128, multipliers=(1, 2), blocks=1, patch=4, attention=())),
+}  # fmt: skip
+
+
+def run(
+    variant: str, seed: int, options: argparse.Namespace, images: np.ndarray, real: distance.Reference
+) -> dict[str, Any]:
+    """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
+    device = devices.choose(options.device)
+    title, settings = VARIANTS[variant]
+    config = preset(options.dataset, options.size, "cpu", **{"seed": seed, "device": options.device, **settings})
+    method = quality.Ours(title, config, images, device)
+    steps = -(-options.images // config.batch_size)
+    seconds, losses = [], []
+    for step in range(steps):
+        start = time.perf_counter()
+        loss = method.step(step / steps).item()
+        seconds.append(time.perf_counter() - start)
+        losses.append(loss)
+    judged = dataclasses.asdict(real.judge(method.sample(options.samples, options.sampling_steps)))
+    del judged["name"], judged["pictures"]
+    return {
+        "variant": variant,
+        "title": title,
+        "seed": seed,
+        "dataset": options.dataset,
+        "size": options.size,
+        "images": steps * config.batch_size,
+        "parameters": method.parameters,
+        "images_per_second": round(config.batch_size / statistics.median(seconds), 1),
+        "loss": statistics.mean(losses[-100:]),
+        "encoder": real.encoder.name,
+        "samples": options.samples,
+        "sampling_steps": options.sampling_steps,
+        **judged,
+        "machine": machine.describe(options.command),
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One row a variant: the mean over its seeds, and the difference from the base in the base's own spread."""
+    first = results[0]
+    by_variant = {key: [result for result in results if result["variant"] == key] for key in VARIANTS}
+    bases = by_variant[BASE]
+    base = statistics.mean(result["frechet"] for result in bases) if bases else None
+    lines = [
+        f"| {first['dataset']} {first['size']} px, after {first['images']:,} pictures | weights | FD ({first['encoder']}) | each seed | beside the default | KD | pace |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for mine in filter(None, by_variant.values()):
+        mean = statistics.mean(result["frechet"] for result in mine)
+        each = ", ".join(f"{result['frechet']:.1f} ± {result['frechet_error']:.1f}" for result in mine)
+        pace = statistics.median(result["images_per_second"] for result in mine)
+        beside = f"{mean / base:.2f}x" if base else ""
+        lines.append(
+            f"| {mine[0]['title']} | {mine[0]['parameters'] / 1e6:.2f}M | {mean:.1f} | {each} | {beside}"
+            f" | {statistics.mean(result['kernel'] for result in mine):.3g} | {pace:.0f}/s |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="openmoji")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--images", type=int, default=48_000, help="pictures seen in training")
+    parser.add_argument("--only", help="variants, with commas between them; without: all")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--sampling-steps", type=int, default=20, help="network calls a picture")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    options.command = " ".join(["python -m benchmarks.ablation", *sys.argv[1:]])
+    try:
+        _main(options)
+    except StudioError as error:
+        sys.exit(f"ablation: {error}")
+
+
+def _main(options: argparse.Namespace) -> None:
+    variants = options.only.split(",") if options.only else list(VARIANTS)
+    for variant in variants:
+        if variant not in VARIANTS:
+            raise UsageError(f"there is no variant {variant!r}: choose from {', '.join(VARIANTS)}.")
+    devices.keep_freed_memory()
+    coder = encoder.load(options.dataset, options.size)
+    images = np.array(catalogue.load(options.dataset, options.size, options.data_dir).images)
+    shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir).images
+    real = distance.Reference(coder, shown)
+    results = []
+    for seed in map(int, options.seeds.split(",")):
+        for variant in variants:
+            path = options.results / f"{options.dataset}_{options.size}_{options.images}_{variant}_s{seed}.json"
+            result = quality.read(path)
+            if result is None:
+                result = run(variant, seed, options, images, real)
+                quality.write(path, result)
+                print(f"{variant}, seed {seed}: FD {result['frechet']:.1f} ± {result['frechet_error']:.1f},"
+                      f" loss {result['loss']:.4f}, {result['images_per_second']:.0f} images/s", flush=True)  # fmt: skip
+            results.append(result)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
