@@ -36,6 +36,7 @@ _MODEL, _STATE, _SNAPSHOT = "ddpm-studio model", "ddpm-studio state", "ddpm-stud
 _SEAL = b"ddpm-studio sha256:"
 _SEAL_SIZE = len(_SEAL) + 64
 _COMMENT_SIZE = struct.pack("<H", _SEAL_SIZE)  # zip: the two bytes before the comment hold its length
+_LABELS = "labels.weight"  # of network/unet.py
 _TORN = "use another checkpoint of this run, or copy the file again"
 
 
@@ -129,12 +130,26 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
 
 def check_start(model: Model, config: RunConfig, channels: int, path: Path | str) -> None:
     """UsageError if a run of `config` on pictures of `channels` channels cannot start from `model`, which came from `path`."""
-    if model.config.network != config.network or model.channels != channels:
+    alike = dataclasses.replace(model.config.network, labels=config.network.labels) == config.network
+    if not alike or model.channels != channels:  # labels may be missing on either side, see `starting_weights`
         colours = {1: "grey", 3: "colour"}
         raise UsageError(
             f"{path} has another network than this run: it was made with size {model.config.size}, preset"
             f" {model.config.preset} and {colours[model.channels]} pictures. Choose these, or start from nothing."
         )
+
+
+def starting_weights(model: Model, network: nn.Module) -> dict[str, Tensor]:
+    """`model`'s weights for a `network` that passed `check_start`.
+
+    Where only one of the two hears labels, that layer is left out or starts at zero: the same network as long as nothing is
+    said through it.
+    """
+    weights = {name: weight for name, weight in model.weights.items() if name != _LABELS}
+    own = network.state_dict()
+    if _LABELS in own:
+        weights[_LABELS] = model.weights.get(_LABELS, torch.zeros_like(own[_LABELS]))
+    return weights
 
 
 def save_state(path: Path | str, state: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
 NOISE_LEVELS = ("uniform", "independent", "log-normal")
 OPTIMIZERS = ("adamw", "muon")
+AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (training/augment.py)
 SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
@@ -63,6 +64,7 @@ class NetworkConfig:
     patch: int = 2  # the stem folds patch x patch pixels into channels (pixel-unshuffle); 1 = full resolution
     attention: tuple[int, ...] = (1,)  # levels whose blocks get self-attention (0 = the largest feature map)
     dropout: float = 0.0  # inside each residual block, 0 to below 1
+    labels: int = 0  # AUGMENT_LABELS for a network that hears how training pictures were changed; 0 = it does not
 
     def __post_init__(self) -> None:
         # JSON has no tuples; lists from a file become tuples here.
@@ -86,6 +88,9 @@ class NetworkConfig:
         _check_whole("network.blocks", self.blocks, 1, 16)
         _check_whole("network.patch", self.patch, 1, 16)
         _check_number("network.dropout", self.dropout, 0.0, 0.95)
+        _check_whole("network.labels", self.labels, 0, AUGMENT_LABELS)
+        if self.labels not in (0, AUGMENT_LABELS):
+            raise UsageError(f"network.labels is {self.labels}: it must be 0 or {AUGMENT_LABELS}.")
 
     @property
     def stride(self) -> int:
@@ -161,6 +166,8 @@ class RunConfig:
     noise_mean: float | None = None  # the normal's mean; None = -1.2 + ln(size / 32), see `log_normal`
     noise_std: float | None = None  # its standard deviation; None = 1.2, from 128 px on 1.0
 
+    augment: float = 0.0  # chance of each change (mirror, turn, scale, shift, ...) to a training picture; EDM has 0.12
+
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
     checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
     snapshots: bool = True  # keep small copies of the weight averages, from which averages of other lengths can be made
@@ -173,6 +180,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", _from_dict(NetworkConfig, self.network, "network."))
+        # Half is the most: at sampling the network hears "nothing was done", and must have heard that often enough.
+        _check_number("augment", self.augment, 0.0, 0.5)
+        if self.augment and not self.network.labels:
+            object.__setattr__(self, "network", dataclasses.replace(self.network, labels=AUGMENT_LABELS))
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise UsageError("dataset is empty: name a data set (openmoji) or the path of a folder of images.")
         if not self.name:

@@ -14,7 +14,8 @@ from ddpm_core.diffusion.schedule import log_sigma
 from ddpm_core.errors import UsageError
 
 Level = Tensor | float
-Network = Callable[[Tensor, Tensor], Tensor]  # network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W)
+# network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W); while training perhaps with a third argument, labels (B, LABELS)
+Network = Callable[..., Tensor]
 Denoise = Callable[[Tensor, float, float], Tensor]  # denoise(x (B, C, H, W), alpha, sigma) -> x0 (B, C, H, W)
 
 MIN_SNR_GAMMA = 5.0
@@ -112,13 +113,17 @@ def loss_weight(weight: str, prediction: str, alpha: Tensor, sigma: Tensor) -> T
     return least  # min(SNR, 5) / (SNR + 1), with SNR + 1 = 1 / sigma^2
 
 
-def ask(network: Network, prediction: str, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def ask(
+    network: Network, prediction: str, x_t: Tensor, alpha: Tensor, sigma: Tensor, labels: Tensor | None = None
+) -> Tensor:
     """The network's output for x_t at noise levels alpha, sigma (B,): training and sampling both ask through here.
 
     So what a network is shown at sampling is what it was shown in training: x_t times the input scale, and ln(sigma / alpha).
+    Only training gives labels: how its pictures were changed (training/augment.py).
     """
     scale = by_name(prediction).input_scale(alpha, sigma)
-    return network(_each(scale, x_t) * x_t, log_sigma(alpha, sigma).to(x_t.device, torch.float32))
+    level = log_sigma(alpha, sigma).to(x_t.device, torch.float32)
+    return network(_each(scale, x_t) * x_t, level, *([] if labels is None else [labels]))
 
 
 def denoiser(network: Network, prediction: str) -> Denoise:

@@ -20,6 +20,7 @@ from ddpm_core.config import NetworkConfig
 class UNet(nn.Module):
     """`network(x, log_sigma)`: x (B, C, H, W), any float type; log_sigma (B,) = ln(sigma / alpha); returns (B, C, H, W).
 
+    If `config.labels`, training also gives labels (B, config.labels), how each picture was changed; no labels count as zeros.
     H and W must be multiples of `config.stride`. The output starts at zero, so the first loss is that of guessing nothing.
     """
 
@@ -64,8 +65,13 @@ class UNet(nn.Module):
         self.head_norm = norm(width)
         self.head = zero(nn.Conv2d(width, channels * config.patch**2, 3, padding=1))
 
-    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
-        condition = self.noise_level(log_sigma)
+        # Last, so that the other weights begin alike with it and without. No bias: labels of zero say nothing at all.
+        if config.labels:
+            self.labels = nn.Linear(config.labels, condition_width, bias=False)
+            nn.init.zeros_(self.labels.weight)
+
+    def forward(self, x: Tensor, log_sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        condition = self.noise_level(log_sigma, None if labels is None else self.labels(labels))
         patches = F.pixel_unshuffle(x, self.patch)
         h = self.stem(patches)
 
@@ -97,9 +103,16 @@ class NoiseLevelEmbedding(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.layers = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
-    def forward(self, log_sigma: Tensor) -> Tensor:
+    def forward(self, log_sigma: Tensor, more: Tensor | None = None) -> Tensor:
+        """`more`, (B, width), joins before the first nonlinearity: what it says can depend on the noise level then."""
         angles = (log_sigma.float() / 4)[:, None] * self.frequencies
-        return self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        first, *others = self.layers
+        h = first(torch.cat([angles.cos(), angles.sin()], dim=1))
+        if more is not None:
+            h = h + more
+        for layer in others:
+            h = layer(h)
+        return h
 
 
 class Stage(nn.Module):

@@ -10,6 +10,7 @@ from ddpm_core import devices, seeds
 from ddpm_core.config import RunConfig
 from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import objective, schedule
+from ddpm_core.training import augment
 
 
 class DiffusionLoss:
@@ -28,15 +29,18 @@ class DiffusionLoss:
         self.batches = batches
         self.device = device
 
-    def __call__(self, network: Callable[[Tensor, Tensor], Tensor], step: int) -> Tensor:
+    def __call__(self, network: Callable[..., Tensor], step: int) -> Tensor:
         config = self.config
-        x0 = self.batches.batch(step)
+        x0, labels = self.batches.batch(step), None
+        if config.augment:
+            x0, labels = augment.change(x0, config.augment, seeds.generator(self.device, config.seed, "augment", step))
         draw = seeds.generator(self.device, config.seed, "noise", step)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
         alpha, sigma = self.noise_levels(len(x0), draw)
 
         with devices.autocast(self.device, config.amp):
-            output = objective.ask(network, config.prediction, objective.add_noise(x0, eps, alpha, sigma), alpha, sigma)
+            x_t = objective.add_noise(x0, eps, alpha, sigma)
+            output = objective.ask(network, config.prediction, x_t, alpha, sigma, labels)
 
         target = objective.by_name(config.prediction).target(x0, eps, alpha, sigma)
         weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma)

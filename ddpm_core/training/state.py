@@ -129,6 +129,6 @@ class TrainingState:
         """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
         model = checkpoint.load_model(Path(path))
         checkpoint.check_start(model, self.config, self.channels, path)
-        checkpoint.load_weights(self.network, model.weights, path)
-        for average in self.averages:
-            checkpoint.load_weights(average.network, model.weights, path)
+        weights = checkpoint.starting_weights(model, self.network)
+        for network in (self.network, *(average.network for average in self.averages)):
+            checkpoint.load_weights(network, weights, path)
