@@ -99,11 +99,15 @@ def moments(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
 
 
 def restore_moments(optimizer: Optimizer, stored: dict[int, dict[str, Any]]) -> None:
-    """The inverse of `moments`."""
+    """The inverse of `moments`. They may lie otherwise in memory than the weights do now; fused AdamW needs both alike."""
     first = 0
     for part in _parts(optimizer):
         state = {number - first: stored[number] for number in range(first, first + _count(part)) if number in stored}
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
+        for weight, of_weight in part.state.items():
+            for name, value in of_weight.items():
+                if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                    of_weight[name] = torch.empty_like(weight).copy_(value)
         first += _count(part)
 
 
