@@ -267,7 +267,8 @@ class Bar:
                 bar_format="{percentage:3.0f}% |{bar:24}| {n_fmt} of {total_fmt} steps{postfix}",
             )
         if status.message and status.message != self.message:
-            self.bar.write(status.message, file=sys.stderr)
+            new = status.message.removeprefix(self.message).strip()  # the trainer says one thing after another
+            self.bar.write(new, file=sys.stderr)
             self.message = status.message
         facts = []
         if status.loss is not None:

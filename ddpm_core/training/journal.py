@@ -107,6 +107,10 @@ class Journal:
         self.run.write_status(self.status)
         self._report(self.status)
 
+    def say(self, line: str) -> None:
+        """One more line for a person, after those that the status tells already."""
+        self.set(message=f"{self.status.message} {line}".strip())
+
     def fail(self, message: str) -> None:
         """The end by an error, told even if it cannot be written down: the disk may be what failed."""
         with contextlib.suppress(OSError):

@@ -32,6 +32,8 @@ class TrainingState:
         self.ema = PowerEMA(self.network, config.ema_length)  # the one whose weights make pictures and model files
         self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
         self.optimizer = optimizers.build(self.network, config)
+        self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
+        self.compiled_from = 0  # and the step from which a compiled network makes the steps, where compiling pays
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -51,6 +53,14 @@ class TrainingState:
     @property
     def averages(self) -> tuple[PowerEMA, PowerEMA]:
         return self.ema, self.second_ema
+
+    def use_layout(self, channels_last: bool) -> None:
+        """Lays the weights and both averages out so; feature maps follow them. Only before the optimizer has made a step or
+        been given its moments, which lie as their weights do."""
+        self.channels_last = channels_last
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        for network in (self.network, *(average.network for average in self.averages)):
+            network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def update_averages(self) -> None:
         """Call after every optimizer step, when `step` has been counted."""
@@ -89,6 +99,9 @@ class TrainingState:
             "loss_steps": self.loss_steps,
             "data_mark": self.data_mark,
             "threads": torch.get_num_threads(),
+            "channels_last": self.channels_last,
+            "compiled_from": self.compiled_from,
+            "device": self.device.type,
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
             "second_ema": self.second_ema.network.state_dict(),
@@ -110,6 +123,10 @@ class TrainingState:
         # Sums come out differently on another number of threads; only the same number gives the same bits. A machine with
         # fewer cores goes on with what it has: more threads than cores would stand in each other's way.
         torch.set_num_threads(min(saved["threads"], devices.cores()))
+        # The same goes for the layout; but what a card likes can be slow on a processor, and there the bits are others anyway.
+        # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
+        self.use_layout(saved.get("channels_last", False) and saved["device"] == self.device.type)
+        self.compiled_from = saved.get("compiled_from", 0)
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from torch import Tensor
 
 from ddpm_core import devices, seeds
 from ddpm_core.config import RunConfig, default_epochs
@@ -21,9 +20,10 @@ from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, previews, snapshots
+from ddpm_core.training import cadence, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
+from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
@@ -97,9 +97,9 @@ def _train(
         )
 
     batch_loss = DiffusionLoss(config, batches, device)
-    network: Callable[..., Tensor] = state.network
-    if config.compile and devices.compile_pays(device):
-        network = torch.compile(state.network)
+    if not resume:
+        with control.turn():
+            notes.append(trial.choose(state, batch_loss))
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
         previews.draw(state, control, count=count, steps=steps, path=path)
@@ -124,6 +124,7 @@ def _train(
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
+        step_loss = EagerFirst(state, batch_loss, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
         grid_rhythm = cadence.grids(config.sample_every, state.step)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
@@ -155,16 +156,7 @@ def _train(
                     optimizers.set_learning_rate(state.optimizer, rate)
                     if config.network.dropout:
                         torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-                    try:
-                        loss = batch_loss(network, state.step)
-                    except Exception as error:
-                        if network is state.network or devices.is_out_of_memory(error):
-                            raise
-                        journal.set(
-                            message=f"torch.compile does not work here, going on without it ({type(error).__name__})"
-                        )
-                        network = state.network
-                        loss = batch_loss(network, state.step)
+                    loss = step_loss(state.step)
                     loss.backward()
                     grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
                     state.optimizer.step()

@@ -1,0 +1,57 @@
+"""From the plain network to the compiled one, at a step that is fixed when the run starts.
+
+Compiling takes a minute or so and gives other roundings. So it happens at a step that is stored in the resume point: a run
+that was stopped before or after it computes every step as an uninterrupted one does.
+
+It is done between two steps, which wait for it. A second thread cannot do it beside them: dynamo sets back the random
+numbers of the whole program when it is done (torch/_dynamo/convert_frame.py), under the dropout of a step that is being
+made; tracing replaces nn.Module.__call__ for all threads; and steps on a card are bound by Python, which both would need.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddpm_core import devices
+from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.training.state import TrainingState
+
+
+class EagerFirst:
+    """`loss(step)` -> 0-d tensor: the batch loss of the plain network, from step `state.compiled_from` on of the compiled one.
+
+    `say` hears one line before it compiles and one after. Where that fails it goes on without.
+    """
+
+    def __init__(self, state: TrainingState, batch_loss: DiffusionLoss, say: Callable[[str], None]) -> None:
+        self.state = state
+        self.batch_loss = batch_loss
+        self.say = say
+        self.network: Callable[..., Tensor] = state.network
+        self.compiles = state.config.compile and devices.compile_pays(state.device)
+
+    def __call__(self, step: int) -> Tensor:
+        if self.compiles and step >= self.state.compiled_from:
+            self.compiles = False
+            self._compile(step)
+        return self.batch_loss(self.network, step)
+
+    def _compile(self, step: int) -> None:
+        """Puts the compiled network in place of the plain one, if it gets through a step forward and backward."""
+        cards = [self.state.device] if self.state.device.type == "cuda" else []
+        self.say("Compiling the network, about a minute; then it trains faster.")
+        start = time.monotonic()
+        try:
+            compiled = torch.compile(self.state.network)
+            with torch.random.fork_rng(cards):  # the step itself is still to come, with its dropout
+                self.batch_loss(compiled, step).backward()
+        except Exception as error:
+            # Also where memory ran out: steps of the plain network fit, or will say themselves that they do not.
+            self.say(f"torch.compile does not work here, going on without it ({type(error).__name__}).")
+        else:
+            self.network = compiled
+            self.say(f"Compiled in {time.monotonic() - start:.0f} s.")
+        finally:
+            self.state.network.zero_grad()

@@ -1,0 +1,147 @@
+"""The trial at a fresh start: how many threads, and which layout of the weights, are the fastest here and now.
+
+It makes a few steps forward and backward, without the optimizer. Sums come out a little differently on another number of
+threads or in another layout, so a run's weights depend on its seed and on what is chosen here; the choice is kept in the
+resume point. Whatever is not clearly faster is left as it is: a quiet machine chooses the same again and again.
+"""
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from ddpm_core import devices
+from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.training.state import TrainingState
+
+CLEARLY = 1.15  # times as fast is what another choice must be, twice in a row
+STEPS = 5  # timed for one choice at most,
+SECONDS = 0.3  # or as many as fit in here, but one at least
+LONGEST = 0.7  # seconds: where a step takes longer, trying others would be felt
+HOPELESS = 3.0  # times as long, in its first step, and a choice is dropped
+
+# On a processor the other layout is not tried, there is nothing to win: what convolutions gain, GroupNorm loses. (Measured on
+# one core with AVX-512, cpu network at 32 px: 0.9 times as fast in bfloat16, as fast in float32.)
+LAYOUT_MATTERS = ("cuda",)
+
+# Compiling takes about a minute. It waits until the run has lasted one: a short run never pays for it, and the first pictures
+# are there by then.
+COMPILE_AFTER = 60.0  # seconds,
+COMPILE_AFTER_STEPS = 50  # and not before this step
+
+
+def choose(state: TrainingState, batch_loss: DiffusionLoss) -> str:
+    """Tries what there is to try, sets `state` and torch up accordingly, and returns the line that says so.
+
+    Weights, gradients, random numbers and the order of the pictures are afterwards what they were. Where memory runs out
+    nothing more is tried: the first real step will run out of it too, and say so.
+    """
+    device = state.device
+    compiles = state.config.compile and devices.compile_pays(device)
+    trial = Trial(state, batch_loss)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout draws from numbers that all share
+        try:
+            if compiles:
+                state.compiled_from = max(COMPILE_AFTER_STEPS, math.ceil(COMPILE_AFTER / trial.seconds))
+            if device.type == "cpu":
+                trial.fewer_threads()
+            if device.type in LAYOUT_MATTERS:
+                trial.other_layout()
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+        finally:
+            state.network.zero_grad()
+
+    place = f"{_threads(torch.get_num_threads())}, " if device.type == "cpu" else ""
+    layout = "channels-last" if state.channels_last else "plain"
+    tried = f" ({'; '.join(trial.tried)})" if trial.tried else ""
+    later = f" From step {state.compiled_from:,} on it is compiled." if compiles else ""
+    return f"Trains with {place}weights in {layout} layout{tried}.{later}"
+
+
+class Trial:
+    """`tried` tells what was tried and left, and how many times as fast it was as what was chosen instead."""
+
+    def __init__(self, state: TrainingState, batch_loss: DiffusionLoss) -> None:
+        self.state = state
+        self.batch_loss = batch_loss
+        self.tried: list[str] = []
+        self._seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What one step takes with the present choice."""
+        if self._seconds is None:
+            if self.state.device.type == "cuda":
+                step_seconds(self.state, self.batch_loss)  # loads the card's libraries: that is no step's time
+            self._seconds = self.measure(LONGEST)
+        return self._seconds
+
+    def fewer_threads(self) -> None:
+        """Half of them, as long as that is faster: beside a busy browser two can be slower than one."""
+        while (now := torch.get_num_threads()) > 1:
+            fewer = now // 2
+            use, back = functools.partial(torch.set_num_threads, fewer), functools.partial(torch.set_num_threads, now)
+            if not self.prefers(_threads(fewer), use, _threads(now), back):
+                break
+
+    def other_layout(self) -> None:
+        """Channels last: for each place of a feature map its channels side by side."""
+        use, back = functools.partial(self.state.use_layout, True), functools.partial(self.state.use_layout, False)
+        self.prefers("channels-last", use, "plain", back)
+
+    def prefers(self, other: str, use: Callable[[], None], present: str, back: Callable[[], None]) -> bool:
+        """Whether `use()` makes steps clearly faster, found so twice in a row; then it is left so, otherwise `back()` called."""
+        if self.seconds > LONGEST:
+            self.tried = ["a step takes too long here to try others"]
+            return False
+        for again in (False, True):
+            if again:  # the machine may just have had something else to do
+                back()
+                self._seconds = self.measure(LONGEST)
+            try:
+                use()
+                seconds = self.measure(self.seconds)
+            except BaseException:
+                back()
+                raise
+            if CLEARLY * seconds > self.seconds:
+                back()
+                self.tried.append(f"{other}: {self.seconds / seconds:.1f}x")
+                return False
+        self.tried.append(f"{present}: {seconds / self.seconds:.1f}x")
+        self._seconds = seconds
+        return True
+
+    def measure(self, reference: float) -> float:
+        """Seconds of a step: the median of a few, as on a busy machine the luckiest one would say nothing.
+
+        Where the first is hopeless beside `reference` it is the only one.
+        """
+        first = step_seconds(self.state, self.batch_loss)
+        if first > HOPELESS * reference:
+            return first
+        taken = [step_seconds(self.state, self.batch_loss)]  # the first one also chose kernels and took memory
+        while len(taken) < STEPS and sum(taken) + taken[-1] <= SECONDS:
+            taken.append(step_seconds(self.state, self.batch_loss))
+        return statistics.median(taken)
+
+
+def step_seconds(state: TrainingState, batch_loss: DiffusionLoss) -> float:
+    """Seconds of one step forward and backward, until the device has done it."""
+    start = time.perf_counter()
+    batch_loss(state.network, state.step).backward()
+    state.network.zero_grad()
+    if state.device.type == "cuda":
+        torch.cuda.synchronize(state.device)
+    return time.perf_counter() - start
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'' if number == 1 else 's'}"

@@ -1,0 +1,158 @@
+"""The compiled network takes over at a stored step, whatever stops and resumes came in between; a compiler that fails is
+done without. Here a stand-in compiles, as there is no card; the last tests take torch's own on the processor."""
+
+import functools
+
+import pytest
+import torch
+
+from ddpm_core import checkpoint, devices
+from ddpm_core.config import NetworkConfig
+from ddpm_core.runs import Run
+from ddpm_core.training import trainer, trial
+from ddpm_core.training.control import Control
+
+FIRST = 4  # the step from which it is compiled
+REAL_COMPILE = torch.compile
+
+
+@pytest.fixture
+def go(tmp_path, monkeypatch):
+    """train() on a machine where compiling pays; with `stop_at`, only until that step."""
+    monkeypatch.setattr(devices, "compile_pays", lambda device: True)
+    monkeypatch.setattr(trial, "COMPILE_AFTER", 0.0)
+    monkeypatch.setattr(trial, "COMPILE_AFTER_STEPS", FIRST)
+
+    def go(config, stop_at=None, **options):
+        run, control = Run(tmp_path / "out", config.name), Control()
+
+        def watch(status):
+            if stop_at is not None and status.state == "running" and status.step >= stop_at:
+                control.stop()
+
+        return run, trainer.train(run, config, data_dir=tmp_path / "data", control=control, report=watch, **options)
+
+    # Every step is reported, so that a run can be stopped at any of them.
+    monkeypatch.setattr(trainer.Journal, "due", property(lambda self: True))
+    return go
+
+
+class StandIn:
+    """What torch.compile gives: it rounds otherwise, and draws from everybody's random numbers when it first compiles."""
+
+    calls = 0
+
+    def __init__(self, network):
+        self.network = network
+        self.fresh = True
+        StandIn.calls = 0
+
+    def __call__(self, *arguments, **named):
+        StandIn.calls += 1
+        if self.fresh:
+            torch.rand(5)
+            self.fresh = False
+        return 1.001 * self.network(*arguments, **named)
+
+
+def result(run):
+    saved = checkpoint.load_state(run.state_path, print)
+    return saved["weights"], saved["ema"]
+
+
+def same(one, other):
+    return all(torch.equal(one[part][name], other[part][name]) for part in (0, 1) for name in one[part])
+
+
+@pytest.mark.parametrize("stop_at", [1, FIRST - 1, FIRST, FIRST + 1, FIRST + 3])
+def test_a_stop_on_either_side_of_the_switch_changes_no_bit(go, tiny, monkeypatch, stop_at):
+    monkeypatch.setattr(torch, "compile", StandIn)
+    whole, status = go(tiny(name="whole"))
+    assert StandIn.calls == 12 - FIRST + 1, "one to compile, then one a step"
+    assert "From step 4 on it is compiled. Compiling the network" in status.message
+    assert "Compiled in " in status.message
+    halves, status = go(tiny(name="halves"), stop_at=stop_at)
+    assert status.step == stop_at
+    go(halves.config(), resume=True)
+    assert StandIn.calls == 12 - max(FIRST, stop_at) + 1
+    assert same(result(whole), result(halves))
+
+    eager, _ = go(tiny(name="eager", compile=False))
+    assert not same(result(whole), result(eager)), "else nothing would have been tested"
+
+
+def test_a_run_that_ends_before_the_switch_is_never_compiled(go, tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", None)
+    _, status = go(tiny(max_steps=FIRST))
+    assert status.state == "finished" and "Compil" not in status.message
+
+
+def test_an_older_run_is_compiled_from_its_first_step(go, tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", StandIn)
+    run, _ = go(tiny(), stop_at=1)
+    saved = checkpoint.load_state(run.state_path, print)
+    del saved["compiled_from"]
+    checkpoint.save_state(run.state_path, saved)
+    go(run.config(), resume=True, stop_at=2)
+    assert StandIn.calls == 2
+
+
+class Spoiled(torch.autograd.Function):
+    """Fails on the way back: there torch compiles a second time."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise AssertionError("no kernel for this")
+
+
+def broken_forward(network):
+    def call(*arguments, **named):
+        torch.rand(3)
+        raise NotImplementedError("no compiler here")
+
+    return call
+
+
+def broken_backward(network):
+    return lambda *arguments, **named: Spoiled.apply(network(*arguments, **named))
+
+
+def broken_at_once(network):
+    raise RuntimeError("no compiler here")
+
+
+def out_of_memory(network):
+    raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("broken", [broken_forward, broken_backward, broken_at_once, out_of_memory])
+def test_a_compiler_that_fails_is_done_without(go, tiny, monkeypatch, broken):
+    eager, _ = go(tiny(name="eager", compile=False))
+    monkeypatch.setattr(torch, "compile", broken)
+    run, status = go(tiny(name="broken"))
+    assert status.state == "finished" and same(result(eager), result(run))
+    assert "torch.compile does not work here, going on without it" in status.message
+
+
+def resumes_to_the_same_bits(go, tiny):
+    network = NetworkConfig(width=8, multipliers=(1,), blocks=1, patch=2, attention=())
+    whole, status = go(tiny(name="whole", network=network))
+    assert "Compiled in " in status.message
+    halves, _ = go(tiny(name="halves", network=network), stop_at=FIRST + 1)
+    torch._dynamo.reset()  # a resume is another process
+    go(halves.config(), resume=True)
+    assert same(result(whole), result(halves))
+
+
+def test_with_torch_s_own_tracing(go, tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(REAL_COMPILE, backend="aot_eager"))
+    resumes_to_the_same_bits(go, tiny)
+
+
+@pytest.mark.slow
+def test_with_torch_s_own_compiler(go, tiny):
+    resumes_to_the_same_bits(go, tiny)
