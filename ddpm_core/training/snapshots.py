@@ -16,7 +16,7 @@ from torch import Tensor
 from ddpm_core import checkpoint
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.runs import Run
-from ddpm_core.training.ema import PowerEMA, gamma_from_length, second_length
+from ddpm_core.training.ema import WeightAverage, gamma_from_length, second_length
 
 FIRST = 256  # a run shorter than this is too short to need another average
 MOST = 16  # files; each holds two averages in float16, as many bytes as a model file
@@ -55,7 +55,7 @@ def thin(run: Run, step: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def take(run: Run, step: int, averages: Sequence[PowerEMA]) -> None:
+def take(run: Run, step: int, averages: Sequence[WeightAverage]) -> None:
     """Writes the snapshot of `step`. Raises CheckpointError if the disk refuses, OSError if the folder cannot be made."""
     run.averages.mkdir(exist_ok=True)
     thin(run, step)  # before writing: so there are never more than `MOST`

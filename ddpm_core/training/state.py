@@ -14,7 +14,7 @@ from ddpm_core.errors import CheckpointError, DataError
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.ema import PowerEMA, second_length
+from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_length
 
 
 class TrainingState:
@@ -29,7 +29,12 @@ class TrainingState:
         self.device = device
         self.data_mark = zlib.crc32(images.data)
         self.network = network.to(device)
-        self.ema = PowerEMA(self.network, config.ema_length)  # the one whose weights make pictures and model files
+        # The one whose weights make pictures and model files.
+        self.ema: WeightAverage = (
+            PowerEMA(self.network, config.ema_length)
+            if config.ema_decay is None
+            else ConstantEMA(self.network, config.ema_decay)
+        )
         self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
         self.optimizer = optimizers.build(self.network, config)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
@@ -51,7 +56,7 @@ class TrainingState:
         return self.images // self.pictures
 
     @property
-    def averages(self) -> tuple[PowerEMA, PowerEMA]:
+    def averages(self) -> tuple[WeightAverage, PowerEMA]:
         return self.ema, self.second_ema
 
     def use_layout(self, channels_last: bool) -> None:
