@@ -5,8 +5,8 @@
 
 Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/; started again, the command goes on with those
 that are missing, and two of them side by side (with other `--only`) share the work. Distances do not depend on how fast or how
-busy the machine is, as every variant sees the same number of pictures; "pace" tells what a variant's steps cost beside the
-base's, and means something only where nothing else was running.
+busy the machine is, as every variant sees the same number of pictures. (`images_per_second` in the JSON tells what its steps
+cost beside the default's, where nothing else was running.)
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import distance, encoder, machine, quality
+from benchmarks import distance, encoder, machine, quality, tables
 from ddpm_core import devices
 from ddpm_core.config import NetworkConfig, preset
 from ddpm_core.data import catalogue
@@ -124,28 +124,6 @@ def run(
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """One row a variant: the mean over its seeds, and the difference from the base in the base's own spread."""
-    first = results[0]
-    by_variant = {key: [result for result in results if result["variant"] == key] for key in VARIANTS}
-    bases = by_variant[BASE]
-    base = statistics.mean(result["frechet"] for result in bases) if bases else None
-    lines = [
-        f"| {first['dataset']} {first['size']} px, after {first['images']:,} pictures | weights | FD ({first['encoder']}) | each seed | beside the default | KD | pace |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for mine in filter(None, by_variant.values()):
-        mean = statistics.mean(result["frechet"] for result in mine)
-        each = ", ".join(f"{result['frechet']:.1f} ± {result['frechet_error']:.1f}" for result in mine)
-        pace = statistics.median(result["images_per_second"] for result in mine)
-        beside = f"{mean / base:.2f}x" if base else ""
-        lines.append(
-            f"| {mine[0]['title']} | {mine[0]['parameters'] / 1e6:.2f}M | {mean:.1f} | {each} | {beside}"
-            f" | {statistics.mean(result['kernel'] for result in mine):.3g} | {pace:.0f}/s |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="openmoji")
@@ -187,7 +165,7 @@ def _main(options: argparse.Namespace) -> None:
                 print(f"{variant}, seed {seed}: FD {result['frechet']:.1f} ± {result['frechet_error']:.1f},"
                       f" loss {result['loss']:.4f}, {result['images_per_second']:.0f} images/s", flush=True)  # fmt: skip
             results.append(result)
-    print(table(results))
+    print(tables.of_ablation(results))
 
 
 if __name__ == "__main__":

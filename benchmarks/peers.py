@@ -91,6 +91,9 @@ class Levelled(nn.Module):
 
     def __init__(self, network: nn.Module, table: str = "cosine") -> None:
         super().__init__()
+        # Under these names our recipe tells what is inside a network from what is at its ends (training/optimizer.py).
+        for ours, theirs in (("down", "down_blocks"), ("middle", "mid_block"), ("up", "up_blocks")):
+            setattr(self, ours, getattr(network, theirs, None))
         self.network = network
         every_t = torch.arange(schedule.T)
         noise = schedule.by_name(table)

@@ -172,7 +172,9 @@ class RunConfig:
     epochs: int | None = None  # passes over the data; None = 50, or more for a small set (see `default_epochs`)
     max_steps: int | None = None  # stop after this many optimizer steps even if epochs are left; None = no limit
     batch_size: int = 64  # pictures in one optimizer step
-    optimizer: str = "adamw"  # "adamw", or "muon" for the matrices inside the network and AdamW for the rest
+    # "muon" (for the matrices inside the network, and AdamW for the rest) or "adamw" for all. Measured after 40,000 pictures of
+    # 32 px, the same learning rate: distance 125 instead of 202 on OpenMoji, 123 instead of 258 on Fashion-MNIST.
+    optimizer: str = "muon"
     adam_beta2: float = 0.99  # AdamW's memory of squared gradients; the 2020 paper has 0.999
     lr: float = 1e-3  # the learning rate after the warm-up, of either optimizer
     warmup_steps: int = 100  # the learning rate rises linearly over these steps

@@ -189,7 +189,7 @@ def test_json_gives_every_setting_back():
         epochs=3, max_steps=4, batch_size=5, lr=0.1, warmup_steps=6, decay_steps=7, weight_decay=0.2, grad_clip=2.0, ema_length=0.2,
         schedule="linear", prediction="eps", loss_weight="simple",
         augment=0.3, ema_decay=0.999,
-        optimizer="muon", adam_beta2=0.999, cooldown=0.2, noise_levels="log-normal", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
+        optimizer="adamw", adam_beta2=0.999, cooldown=0.2, noise_levels="log-normal", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
         amp=False, compile=False, snapshots=False, device="cuda:1", from_model="a.pt", preset="standard",
     )  # fmt: skip
     default = RunConfig()

@@ -40,9 +40,9 @@ Optimizer = torch.optim.Optimizer | Together
 
 def build(network: nn.Module, config: RunConfig) -> Optimizer:
     """The optimizer that the settings ask for."""
-    if config.optimizer == "adamw":
-        return adamw(network, config)
     hidden = {name: weight for name, weight in network.named_parameters() if _hidden(name, weight)}
+    if config.optimizer == "adamw" or not hidden:
+        return adamw(network, config)
     others = [weight for name, weight in network.named_parameters() if name not in hidden]
     return Together(_adamw(others, config), Muon(hidden.values(), config.lr, config.weight_decay))
 

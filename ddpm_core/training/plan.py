@@ -18,6 +18,7 @@ from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, default_epochs
 from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
 from ddpm_core.training import cadence, snapshots
+from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.previews import FIRST_PREVIEW
 
 TRIAL_SECONDS = 0.4
@@ -67,7 +68,9 @@ def forecast(
     """
     device = devices.choose(config.device)
     with turn():
-        pace = images_per_second(config.network, config.size, channels, config.batch_size, config.amp, device)
+        pace = images_per_second(
+            config.network, config.size, channels, config.batch_size, config.amp, device, config.optimizer
+        )
     parameters, flops, activations = count(config.network, config.size, channels)
     epochs = config.epochs or default_epochs(pictures)
     steps = math.ceil(epochs * pictures / config.batch_size)
@@ -125,25 +128,39 @@ def count(network: NetworkConfig, side: int, channels: int) -> tuple[int, int, i
 
 
 def images_per_second(
-    network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device
+    network: NetworkConfig,
+    side: int,
+    channels: int,
+    batch_size: int,
+    amp: bool,
+    device: torch.device,
+    optimizer: str = "muon",
 ) -> float:
     """Pictures a second through forward, backward and optimizer, measured on `device`."""
     flops = count(network, side, channels)[1]
     if device.type != "cpu" or flops < LARGEST_TRIAL:
-        return _trial(network, side, channels, batch_size, amp, device)
+        return _trial(network, side, channels, batch_size, amp, device, optimizer)
     # On a processor a trial of a large network would take minutes: measure a small one and scale by the work.
     small = NETWORKS["standard", 32]
-    return _trial(small, 32, channels, batch_size, amp, device) * count(small, 32, channels)[1] / flops
+    return _trial(small, 32, channels, batch_size, amp, device, optimizer) * count(small, 32, channels)[1] / flops
 
 
 _best_pace: dict[tuple, float] = {}
 
 
-def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device) -> float:
+def _trial(
+    network: NetworkConfig,
+    side: int,
+    channels: int,
+    batch_size: int,
+    amp: bool,
+    device: torch.device,
+    optimizer: str = "muon",
+) -> float:
     """The pace of the largest batch that was tried. The best of all trials counts: other work only slows them."""
     pace = 0.0
     try:
-        for measured in _paces(network, side, channels, batch_size, amp, device):
+        for measured in _paces(network, side, channels, batch_size, amp, device, optimizer):
             pace = measured
     except Exception as error:
         if not devices.is_out_of_memory(error):
@@ -152,17 +169,17 @@ def _trial(network: NetworkConfig, side: int, channels: int, batch_size: int, am
             torch.cuda.empty_cache()
     if not pace:
         raise UsageError("this network does not fit into the device's memory: choose a smaller size or preset.")
-    key = (network, side, channels, batch_size, amp, device)
+    key = (network, side, channels, batch_size, amp, device, optimizer)
     _best_pace[key] = max(pace, _best_pace.get(key, 0.0))
     return _best_pace[key]
 
 
 def _paces(
-    network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device
+    network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device, kind: str
 ) -> Iterator[float]:
     """Pictures a second, with batches that grow until one takes long enough to trust."""
     model = UNet(network, channels).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
+    optimizer = optimizers.build(model, RunConfig(network=network, size=side, optimizer=kind))
 
     def seconds_of(batch: int) -> float:
         x, log_sigma = torch.zeros(batch, channels, side, side, device=device), torch.zeros(batch, device=device)
