@@ -161,7 +161,50 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"throughput": throughput, "quality": quality, "ablation": ablation}
+def profile(results: Path) -> str:
+    """Where a step's time goes, before and after."""
+    parts = []
+    for title, file in (("Before", "profile_before.json"), ("Now", "profile.json")):
+        path = results / file
+        if path.exists():
+            parts.append(of_profile(title, json.loads(path.read_text())))
+    return "\n".join(parts) or NOT_YET
+
+
+def of_profile(title: str, found: dict[str, Any]) -> str:
+    """One column a network: milliseconds of a step and their share, by kind of work."""
+    rows = found["rows"]
+    kinds = list(next(iter(rows.values()))["milliseconds"])
+    lines = [
+        f"| {title} | "
+        + " | ".join(f"{found['titles'][key]} (batch {row['batch_size']})" for key, row in rows.items())
+        + " |",
+        "|---|" + "---|" * len(rows),
+    ]
+    for kind in kinds:
+        cells = []
+        for row in rows.values():
+            spent = row["milliseconds"]
+            cells.append(f"{spent[kind]:.0f} ms, {100 * spent[kind] / sum(spent.values()):.0f} %")
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    paces = [row["gflops_an_image"] * row["batch_size"] / row["wall"] * 1000 for row in rows.values()]
+    lines += [
+        "| a step without the profiler | " + " | ".join(f"{row['wall']:.0f} ms" for row in rows.values()) + " |",
+        f"| GFLOP/s, of {found['peak_gflops']} | "
+        + " | ".join(f"{pace:.0f}, {100 * pace / found['peak_gflops']:.0f} %" for pace in paces)
+        + " |",
+        "",
+        f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "throughput": throughput,
+    "quality": quality,
+    "ablation": ablation,
+    "profile": profile,
+}
 
 
 def table(name: str, results: Path = RESULTS) -> str:

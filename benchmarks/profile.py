@@ -1,0 +1,108 @@
+"""Where a training step's time goes: one table a network, by kind of work.
+
+    python -m benchmarks.profile
+    python -m benchmarks.profile --rows cpu,full --steps 5
+
+Uses torch's profiler around the step that benchmarks/throughput.py times. Convolutions are also told in GFLOP/s beside the
+fastest convolution that the machine can do. Writes benchmarks/results/profile.json; `profile_before.json` there is the same
+command at the commit that its foot names.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks import machine, throughput
+from ddpm_core import devices
+from ddpm_core.data import catalogue
+from ddpm_core.errors import StudioError, UsageError
+
+RESULTS = Path(__file__).parent / "results" / "profile.json"
+# The first kind whose words are in an operator's name has it.
+KINDS = {
+    "convolution, forward": ("mkldnn_convolution", "cudnn_convolution", "thnn_conv2d"),
+    "convolution, backward": ("convolution_backward",),
+    "attention and linear layers": ("attention", "mm", "softmax"),
+    "group norm": ("group_norm",),
+    "SiLU": ("silu",),
+    "dropout": ("bernoulli", "dropout"),
+    "optimizer, averages, clipping": ("adam", "lerp", "_foreach", "linalg_vector_norm", "matrix_norm"),
+    "copies, casts and joins": ("copy_", "cat", "to_copy", "contiguous", "clone", "upsample", "pixel_"),
+}
+REST = "additions, products, everything else"
+
+
+def kind_of(name: str) -> str:
+    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), REST)
+
+
+def measure(key: str, images: np.ndarray, steps: int, device: torch.device) -> dict[str, Any]:
+    """Milliseconds a step by kind of work; `wall` is that of a step without the profiler."""
+    config = throughput.config_of(throughput.ROWS[key], images.shape[2], device)
+    trained = throughput.OurRecipe(config, images, device, None)
+    for step in range(2):
+        trained.train_step(step)
+    start = time.perf_counter()
+    for step in range(2, 2 + steps):
+        trained.train_step(step)
+    throughput.synchronize(device)
+    wall = 1000 * (time.perf_counter() - start) / steps
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=kinds, with_flops=True) as seen:
+        for step in range(2 + steps, 2 + 2 * steps):
+            trained.train_step(step)
+        throughput.synchronize(device)
+    spent: defaultdict[str, float] = defaultdict(float)
+    for event in seen.key_averages():
+        own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        spent[kind_of(event.key)] += own / 1000 / steps
+    return {
+        "batch_size": config.batch_size,
+        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
+        "gflops_an_image": throughput.flops(trained.network, images.shape[1], images.shape[2]) / 1e9,
+        "wall": round(wall, 1),
+        "milliseconds": {kind: round(spent[kind], 1) for kind in (*KINDS, REST)},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="cpu,standard,full", help="rows of the throughput table that are ours")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    try:
+        device = devices.choose(options.device)
+        devices.keep_freed_memory()
+        images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
+        rows = {}
+        for key in options.rows.split(","):
+            if key not in throughput.ROWS or throughput.ROWS[key].peer:
+                raise UsageError(f"there is no row {key!r} of ours: choose from cpu, standard, full, full_float32.")
+            rows[key] = measure(key, images, options.steps, device)
+            print(key, json.dumps(rows[key]), flush=True)
+        shapes = throughput.SHAPES_CUDA if device.type == "cuda" else throughput.SHAPES
+        kind = torch.bfloat16 if devices.bfloat16_pays(device) else torch.float32
+        fastest = throughput.peak(kind, device, shapes, 3.0)
+    except StudioError as error:
+        sys.exit(f"profile: {error}")
+    about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]))
+    titles = {key: throughput.ROWS[key].title for key in rows}
+    found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
