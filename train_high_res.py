@@ -46,6 +46,7 @@ SETTINGS = [
     "device",
     "from_model",
     "amp",
+    "snapshots",
     "compile",
 ]
 
@@ -108,6 +109,9 @@ def parser(dataset: str, size: int) -> commandline.Parser:
     )
     long.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     long.add_argument("--no-amp", dest="amp", action="store_false", help="no mixed precision")
+    long.add_argument(
+        "--no-snapshots", dest="snapshots", action="store_false", help="keep no small copies of the weight averages"
+    )
     long.add_argument("--no-compile", dest="compile", action="store_false", help="no torch.compile")
 
     where = flags.add_argument_group("where")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -134,7 +135,14 @@ def test_a_pause_saves_first_and_a_sample_can_be_had_in_it(go, tiny, tmp_path):
         if status.state == "paused":
             resumable.append(Run(tmp_path / "out", "tiny").can_resume())
             control.sample_now()
-            threading.Timer(0.5, control.stop).start()
+            threading.Thread(target=stop_when_it_is_there).start()
+
+    def stop_when_it_is_there():
+        """A stop drops a grid that is being drawn; a crowded machine may take long to draw it."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not list((tmp_path / "out").rglob("quick_now_*.png")):
+            time.sleep(0.05)
+        control.stop()
 
     run, status = go(tiny(), control=control, report=watch)
     assert resumable == [True]
