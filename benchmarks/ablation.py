@@ -1,7 +1,7 @@
 """What each choice of the recipe buys: one setting changed at a time, the same number of pictures seen, one table.
 
     python -m benchmarks.ablation
-    python -m benchmarks.ablation --dataset fashion_mnist --only base,edm,muon --seeds 0,1,2
+    python -m benchmarks.ablation --dataset fashion_mnist --only base,v,adamw --seeds 0,1,2
 
 Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/; started again, the command goes on with those
 that are missing, and two of them side by side (with other `--only`) share the work. Distances do not depend on how fast or how
@@ -28,8 +28,11 @@ from ddpm_core.errors import StudioError, UsageError
 RESULTS = Path(__file__).parent / "results" / "ablation"
 BASE = "base"
 
-EDM = {"prediction": "edm", "loss_weight": "simple", "noise_levels": "log-normal"}
+V = {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"}
+EPS = {"prediction": "eps", "loss_weight": "simple", "noise_levels": "uniform"}
+ADAMW = {"optimizer": "adamw"}
 CLASSIC = {
+    **ADAMW,
     "prediction": "eps",
     "schedule": "linear",
     "loss_weight": "simple",
@@ -41,51 +44,46 @@ CLASSIC = {
 
 
 def _network(**settings: Any) -> dict[str, Any]:
-    return {"network": NetworkConfig(**settings)}
+    return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
 
 
 # What is changed against the preset `cpu` of 32 px, and what the table calls it.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    BASE: ("the default", {}),
+    BASE: ("the default: EDM, log-normal levels of mean -0.4, Muon", {}),
     # what the network predicts, and at which noise levels it learns
-    "v": (
-        "v, min-SNR weight, uniform levels",
-        {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"},
+    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2}),
+    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
+    "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
+    "v": ("v, min-SNR weight, uniform levels", V),
+    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v"}),
+    "v-independent": (
+        "v, min-SNR weight, each picture's level drawn by itself",
+        {**V, "noise_levels": "independent"},
     ),
-    "edm": ("EDM: preconditioned, log-normal levels", EDM),
-    "edm-less-noise": ("EDM, log-normal mean -1.6", {**EDM, "noise_mean": -1.6}),
-    "edm-more-noise": ("EDM, log-normal mean -0.8", {**EDM, "noise_mean": -0.8}),
-    "edm-most-noise": ("EDM, log-normal mean -0.4", {**EDM, "noise_mean": -0.4}),
-    "v-log-normal": (
-        "v, log-normal levels",
-        {"prediction": "v", "loss_weight": "simple", "noise_levels": "log-normal"},
-    ),
-    "eps": ("eps, unweighted, uniform levels", {"prediction": "eps", "loss_weight": "simple"}),
-    "classic": ("all of the 2020 paper's recipe but its batch and its average", CLASSIC),
-    "independent": (
-        "v, each picture's level drawn by itself",
-        {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "independent"},
-    ),
+    "eps": ("eps, unweighted, uniform levels", EPS),
+    "classic": ("all of the 2020 paper's recipe but its network, its batch and its average", CLASSIC),
     # the optimizer
-    "adamw": ("AdamW", {"optimizer": "adamw"}),
-    "muon": ("Muon", {"optimizer": "muon"}),
-    "muon-half-rate": ("Muon, half the learning rate", {"optimizer": "muon", "lr": 1e-3}),
-    "muon-double-rate": ("Muon, twice the learning rate", {"optimizer": "muon", "lr": 4e-3}),
+    "adamw": ("AdamW", ADAMW),
+    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ADAMW}),
+    "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
+    "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
     "half-rate": ("half the learning rate", {"lr": 1e-3}),
     "double-rate": ("twice the learning rate", {"lr": 4e-3}),
+    "v-double-rate": ("v, min-SNR weight, uniform levels, twice the learning rate", {**V, "lr": 4e-3}),
     "batch-16": ("batch 16", {"batch_size": 16}),
     "batch-64": ("batch 64", {"batch_size": 64}),
     "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "lr": 4e-3}),
-    "beta2-0.95": ("AdamW's beta2 0.95", {"adam_beta2": 0.95}),
-    "beta2-0.999": ("AdamW's beta2 0.999", {"adam_beta2": 0.999}),
+    "beta2-0.999": ("AdamW's beta2 0.999 (for the ends of the network)", {"adam_beta2": 0.999}),
     "no-decay": ("no 1 / sqrt(step) decay of the rate", {"decay_steps": 0}),
     "cooldown": ("a cool-down over the last fifth", {"cooldown": 0.2}),
     # the average whose weights draw
     "ema-0.05": ("average of length 0.05", {"ema_length": 0.05}),
     "ema-0.15": ("average of length 0.15", {"ema_length": 0.15}),
-    # the network: the same work per picture, at full resolution, and with larger patches
-    "patch-1": ("patch 1", _network(width=32, multipliers=(1, 2, 4), blocks=1, patch=1, attention=())),
-    "patch-4": ("patch 4", _network(width=128, multipliers=(1, 2), blocks=1, patch=4, attention=())),
+    # the pictures
+    "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
+    # the network: the same work per picture at full resolution and with larger patches
+    "patch-1": ("patch 1, narrower", _network(width=32, multipliers=(1, 2, 3), patch=1)),
+    "patch-4": ("patch 4, wider", _network(width=128, multipliers=(1, 2), patch=4)),
 }  # fmt: skip
 
 
@@ -128,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--images", type=int, default=48_000, help="pictures seen in training")
+    parser.add_argument("--images", type=int, default=40_000, help="pictures seen in training")
     parser.add_argument("--only", help="variants, with commas between them; without: all")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--samples", type=int, default=2000)

@@ -172,12 +172,12 @@ def test_log_normal_noise_levels_follow_the_size():
     def of(size, **settings):
         return RunConfig(size=size, noise_levels="log-normal", **settings)
 
-    assert of(32).log_normal == (-1.2, 1.2)
-    assert of(128).log_normal == (pytest.approx(-1.2 + math.log(4)), 1.0)
+    assert of(32).log_normal == (-0.4, 1.2)
+    assert of(128).log_normal == (pytest.approx(-0.4 + math.log(4)), 1.0)
     assert of(64, noise_mean=0.5, noise_std=2.0).log_normal == (0.5, 2.0)
-    assert of(32).sigma_max == pytest.approx(80, rel=0.01)
-    assert of(64).sigma_max == pytest.approx(160, rel=0.01)
-    assert RunConfig().sigma_max is None
+    assert of(32, noise_mean=-1.2).sigma_max == pytest.approx(80, rel=0.01)  # EDM's own
+    assert of(64).sigma_max == pytest.approx(2 * of(32).sigma_max)
+    assert RunConfig(noise_levels="uniform").sigma_max is None
 
 
 # ---- JSON
@@ -187,9 +187,9 @@ def test_json_gives_every_setting_back():
     config = RunConfig(
         dataset="/pictures/cäts", size=64, name="x", network=NetworkConfig(16, (1, 2, 4), 2, 4, (0, 2), 0.2),
         epochs=3, max_steps=4, batch_size=5, lr=0.1, warmup_steps=6, decay_steps=7, weight_decay=0.2, grad_clip=2.0, ema_length=0.2,
-        schedule="linear", prediction="eps", loss_weight="simple",
+        schedule="linear", prediction="eps", loss_weight="min-snr",
         augment=0.3, ema_decay=0.999,
-        optimizer="adamw", adam_beta2=0.999, cooldown=0.2, noise_levels="log-normal", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
+        optimizer="adamw", adam_beta2=0.999, cooldown=0.2, noise_levels="uniform", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
         amp=False, compile=False, snapshots=False, device="cuda:1", from_model="a.pt", preset="standard",
     )  # fmt: skip
     default = RunConfig()
