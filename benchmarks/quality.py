@@ -45,6 +45,7 @@ from ddpm_core.training.state import TrainingState
 RESULTS = Path(__file__).parent / "results" / "quality"
 CLIP = 1.25
 LARGEST_GRID = 60_000  # bytes
+GLIMPSE = 60  # seconds: what is drawn until then is kept as a grid too
 _TRIAL_STEPS = 8  # of a copy that is thrown away: a schedule that must know its last step is told what they promise
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
 
@@ -271,7 +272,9 @@ def run(
     def at_mark(seconds: float, steps: int, loss: float) -> None:
         nonlocal others
         others += watch.lap().others
-        judge(seconds, steps, loss)
+        drawn = judge(seconds, steps, loss)
+        if seconds <= GLIMPSE:
+            _save_grid(drawn[:36].transpose(0, 2, 3, 1), path.with_name(f"{path.stem}_{seconds:.0f}s.png"))
         watch.lap()
 
     # The peers' pictures take minutes to draw, and what they reach on the way is compared with nothing.
