@@ -135,7 +135,9 @@ def test_the_finished_picture_is_the_samplers_last_state(generator):
     from ddpm_core.diffusion import objective
 
     x = torch.cat([latents.noise([8], (3, 16, 16)), torch.zeros(generator.chunk - 1, 3, 16, 16)])
-    walk = samplers.dpmpp_2m(objective.denoiser(generator.network, "v"), x, generator.schedule.levels(5))
+    config = generator.model.config
+    levels = generator.schedule.levels(5, config.sigma_max)
+    walk = samplers.dpmpp_2m(objective.denoiser(generator.network, config.prediction), x, levels)
     assert np.array_equal(pictures.to_uint8(list(walk)[-1].x)[:1], last(generator.sample([8], steps=5)).pictures)
 
 

@@ -8,7 +8,7 @@ import torch
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.network.unet import UNet
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.muon import Muon, orthogonal
+from ddpm_core.training.muon import Muon, blocks, orthogonal
 
 SMALL = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
 CONFIG = RunConfig(lr=0.01, weight_decay=0.1, optimizer="muon", network=SMALL)
@@ -48,6 +48,22 @@ def test_a_step_is_as_long_as_one_of_adamw(shape):
         Muon([weight], lr=0.1).step()
         assert weight.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.2)
         assert (weight * weight.grad).sum() < 0
+
+
+@pytest.mark.parametrize(("rows", "count"), [(1, 1), (64, 1), (96, 2), (128, 2), (288, 6), (1056, 22), (67, 67)])
+def test_a_matrix_is_cut_into_the_fewest_equal_parts(rows, count):
+    assert blocks(rows) == count
+
+
+def test_each_part_of_a_tall_matrix_moves_by_itself():
+    weight = torch.nn.Parameter(torch.zeros(128, 200))
+    weight.grad = random(128, 200)
+    Muon([weight], lr=1.0).step()
+    halves = [torch.nn.Parameter(torch.zeros(64, 200)) for _ in range(2)]
+    for half, gradient in zip(halves, weight.grad.split(64), strict=True):
+        half.grad = gradient
+    Muon(halves, lr=1.0).step()
+    torch.testing.assert_close(weight, torch.cat(halves))
 
 
 def test_weight_decay_is_decoupled():
