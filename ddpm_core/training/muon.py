@@ -19,7 +19,8 @@ A, B, C = 3.4445, -4.7750, 2.0315
 # (Liu et al. 2025, arXiv 2502.16982, section 2.2): an orthogonal matrix's weights measure 1 / sqrt(longer side).
 STEP_SIZE = 0.2
 # Matrices are made orthogonal in parts of so many rows (output channels). The work grows with the square of the rows: whole
-# matrices of 320 rows took a fifth of a training step on two cores.
+# matrices of 320 rows took a fifth of a training step on two cores. (Distance after 40,000 pictures of 32 px, cpu network: 117
+# on Fashion-MNIST, 118 on OpenMoji; of whole matrices 116 and 112, in a tenth more time.)
 BLOCK = 64
 
 
