@@ -33,7 +33,7 @@ KINDS = {
     "attention and linear layers": ("attention", "mm", "softmax"),
     "group norm": ("group_norm",),
     "SiLU": ("silu",),
-    "dropout": ("bernoulli", "dropout"),
+    "dropout": ("bernoulli", "dropout", "random_", "aten::ge"),
     "optimizer, averages, clipping": ("adam", "lerp", "_foreach", "linalg_vector_norm", "matrix_norm"),
     "copies, casts and joins": ("copy_", "cat", "to_copy", "contiguous", "clone", "upsample", "pixel_"),
 }

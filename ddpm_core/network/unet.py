@@ -124,7 +124,7 @@ class Stage(nn.Module):
         self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
         self.scale_shift = nn.Linear(condition_width, 2 * width_out)
         self.norm_out = norm(width_out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv_out = zero(nn.Conv2d(width_out, width_out, 3, padding=1))
         self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
         self.attention = SelfAttention(width_out) if attention else nn.Identity()
@@ -135,6 +135,28 @@ class Stage(nn.Module):
         h = torch.addcmul(shift, self.norm_out(h), scale + 1)
         h = self.conv_out(self.dropout(F.silu(h)))
         return self.attention(self.shortcut(x) + h)
+
+
+class Dropout(nn.Module):
+    """While training, makes each number zero with probability `p` (0 to below 1) and the others larger, so that the mean stays.
+
+    On a processor it draws one random byte a number, eight at once, where torch's own draws 64 bits for each; `p` is rounded to
+    a multiple of 1/256 there. (Measured on two cores: a tenth of the time of a `standard` step at 32 px went into those draws.)
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        dropped = round(256 * self.p)  # of 256 byte values
+        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
 
 
 class SelfAttention(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ddpm_core.config import NETWORKS, NetworkConfig
-from ddpm_core.network.unet import Join, UNet, attend
+from ddpm_core.network.unet import Dropout, Join, UNet, attend
 
 TINY = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
 
@@ -73,6 +73,29 @@ def test_a_join_is_one_convolution_over_both_maps(side):
     join = Join(16, 8)
     enlarged = F.interpolate(x, size=(8, 8), mode="nearest")
     torch.testing.assert_close(join(x, kept), join.mix(torch.cat([enlarged, kept], dim=1)))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.95])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    x = torch.ones(100, 1001, requires_grad=True)
+    torch.manual_seed(0)
+    dropped = Dropout(p)(x)
+    share = (dropped == 0).float().mean().item()
+    assert share == pytest.approx(p, abs=1 / 256)
+    assert dropped.mean().item() == pytest.approx(1, rel=0.05)
+    assert len(dropped.unique()) == 2
+    dropped.sum().backward()
+    assert torch.equal(x.grad, dropped)
+    torch.manual_seed(0)
+    assert torch.equal(Dropout(p)(x), dropped)
+
+
+def test_dropout_neighbours_fall_independently_and_nothing_falls_without_training():
+    dropped = (Dropout(0.5)(torch.ones(2000, 64)) == 0).float()
+    together = torch.corrcoef(dropped.T) - torch.eye(64)
+    assert together.abs().max() < 0.12  # five standard errors of 2,000 pairs
+    x = torch.ones(3, 3)
+    assert Dropout(0.5).eval()(x) is x and Dropout(0.0)(x) is x
 
 
 # The guide's model sizes in MB (float32); 96 px lies between its neighbours.
