@@ -41,6 +41,7 @@ SETTINGS = [
     "max_steps",
     "batch_size",
     "lr",
+    "cooldown",
     "augment",
     "seed",
     "device",
@@ -97,6 +98,13 @@ def parser(dataset: str, size: int) -> commandline.Parser:
         "--batch-size", type=whole(1, 4096), metavar="N", help="pictures in one step (default: the preset's)"
     )
     long.add_argument("--lr", type=number(1e-7, 1.0), metavar="RATE", help="learning rate (default: the preset's)")
+    long.add_argument(
+        "--cooldown",
+        type=number(0.0, 1.0),
+        metavar="SHARE",
+        help="over this last share of the run the learning rate falls to zero, for example 0.2;"
+        " with --resume and --max-steps it brings a run to a good end (default: 0)",
+    )
     long.add_argument(
         "--augment",
         type=number(0.0, 0.5),

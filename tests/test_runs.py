@@ -340,7 +340,7 @@ def test_a_resume_takes_what_may_change(run):
     resumable(run)
     same, config = resume_run(run.root, "fox", {})
     assert same.name == "fox" and config == run.config()
-    changes = {"epochs": 9, "max_steps": 8, "device": "cpu", "sample_every": 7, "checkpoint_every": 6}
+    changes = {"epochs": 9, "max_steps": 8, "cooldown": 0.25, "device": "cpu", "sample_every": 7, "checkpoint_every": 6}
     _, config = resume_run(run.root, "fox", changes)
     assert config == dataclasses.replace(run.config(), **changes)
     same_again = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ddpm_core import checkpoint
-from ddpm_core.runs import Run
+from ddpm_core.runs import Run, resume_run
 from ddpm_core.training import trainer
 from ddpm_core.training.control import Control
 
@@ -63,3 +63,12 @@ def test_the_end_of_the_rate_is_in_the_metrics(go, tiny):
     run, _ = go(tiny(epochs=10, lr=1e-2, warmup_steps=0, cooldown=0.5))
     rates = [row["lr"] for row in run.metrics()[0]]
     assert rates[0] == 1e-2 and rates[-1] == pytest.approx(1e-3)  # 20 steps: a tenth is left at the last
+
+
+def test_a_run_is_brought_to_its_end_by_a_cool_down_that_was_not_planned(go, tiny):
+    run, _ = go(tiny(epochs=None, max_steps=10, lr=1e-2, warmup_steps=0))
+    root, name = run.root, run.name
+    run, config = resume_run(root, name, {"max_steps": 20, "cooldown": 0.5})
+    trainer.train(run, config, data_dir=root, resume=True)
+    rates = [row["lr"] for row in run.metrics()[0]]
+    assert rates[0] == 1e-2 and rates[-1] == pytest.approx(1e-3)
