@@ -108,11 +108,11 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         when = "" if key in peers or not peers else reached(mine, min(peers.values()))
         lines.append(
             f"| {mine[0]['name']} | {mine[0]['parameters'] / 1e6:.2f} M | {statistics.median(mark['images'] for mark in last):,.0f}"
-            f" | **{best[key]:.0f}** | {each} | {statistics.median(mark['kernel'] for mark in last):.2g} | {when} |"
+            f" | **{best[key]:.0f}** | {each} | {statistics.median(mark['kernel'] for mark in last):.3g} | {when} |"
         )
     clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
     lines += [
-        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {floor['kernel']:.2g} | |",
+        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {floor['kernel']:.3g} | |",
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each, ± is one standard error;"
         f" medians over the seeds. {100 * clipped:.0f} % of the steps were disturbed and counted as 1.25 times the median step."
@@ -160,7 +160,7 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
         beside = f"{means[key] / means['base']:.2f}x" if "base" in means else ""
         lines.append(
             f"| {mine[0]['title']} | {mine[0]['parameters'] / 1e6:.2f} M | **{means[key]:.0f}** | {each} | {beside}"
-            f" | {statistics.mean(run['kernel'] for run in mine):.2g} |"
+            f" | {statistics.mean(run['kernel'] for run in mine):.3g} |"
         )
     lines += [
         "",
