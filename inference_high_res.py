@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -202,14 +203,30 @@ def scale_of(given: dict[str, Any], generator: "Generator") -> int:
 
 
 def watched(previews: "Iterator[Preview]", what: str) -> "Preview":
-    """Walks to the last preview under a progress bar."""
+    """Walks to the last preview under a progress bar.
+
+    Python drops a KeyboardInterrupt that happens to be raised inside a destructor; so Ctrl-C is also kept, and looked at again
+    after every preview.
+    """
     from tqdm import tqdm
 
-    with tqdm(
-        total=1.0, desc=what, bar_format="{desc}: {percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left"
-    ) as bar:
-        for preview in previews:  # noqa: B007
-            bar.update(preview.done - bar.n)
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with tqdm(
+            total=1.0, desc=what, bar_format="{desc}: {percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left"
+        ) as bar:
+            for preview in previews:
+                bar.update(preview.done - bar.n)
+                if interrupts:
+                    raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
     return preview
 
 
