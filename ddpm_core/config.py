@@ -19,6 +19,10 @@ PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
 NOISE_LEVELS = ("uniform", "independent", "log-normal")
 OPTIMIZERS = ("adamw", "muon")
+CROPS = ("center", "pad")
+COLOURS = ("auto", "colour", "grey")
+BACKGROUNDS = ("white", "black", "grey")
+DATA_PLACES = ("auto", "device", "memory", "disk")
 AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (training/augment.py)
 SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -65,6 +69,7 @@ class NetworkConfig:
     attention: tuple[int, ...] = (1,)  # levels whose blocks get self-attention (0 = the largest feature map)
     dropout: float = 0.0  # inside each residual block, 0 to below 1
     labels: int = 0  # AUGMENT_LABELS for a network that hears how training pictures were changed; 0 = it does not
+    classes: int = 0  # how many classes a network can be asked for; 0 = it knows none
 
     def __post_init__(self) -> None:
         # JSON has no tuples; lists from a file become tuples here.
@@ -91,6 +96,7 @@ class NetworkConfig:
         _check_whole("network.labels", self.labels, 0, AUGMENT_LABELS)
         if self.labels not in (0, AUGMENT_LABELS):
             raise UsageError(f"network.labels is {self.labels}: it must be 0 or {AUGMENT_LABELS}.")
+        _check_whole("network.classes", self.classes, 0, 100_000)
 
     @property
     def stride(self) -> int:
@@ -165,6 +171,10 @@ class RunConfig:
 
     dataset: str = "openmoji"  # a named set ("openmoji:flags" for one group), or the path of a folder of images
     size: int = 32  # side of the square pictures in pixels
+    crop: str = "center"  # how a picture becomes a square: its "center", or all of it with a border: "pad"
+    background: str = "white"  # behind transparent pictures, and the colour of the border: "white", "black", "grey"
+    colour: str = "auto"  # "auto" (grey sets stay grey), "colour" or "grey"
+    held_out: float = 0.05  # this share of the pictures is never trained on; they tell learning from learning by heart
     name: str = ""  # the run's folder; "" = made from data set and size, as in openmoji_32x32
     preset: str = "cpu"  # which row of the preset table `network`, `batch_size` and `lr` came from
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -172,6 +182,11 @@ class RunConfig:
     epochs: int | None = None  # passes over the data; None = 50, or more for a small set (see `default_epochs`)
     max_steps: int | None = None  # stop after this many optimizer steps even if epochs are left; None = no limit
     batch_size: int = 64  # pictures in one optimizer step
+    micro_batch: int | None = None  # pictures in memory at once, a step is made of several; None = as many as fit
+    class_conditional: bool = False  # learn the classes too, so that pictures of one class can be asked for
+    label_drop: float = (
+        0.1  # share of the pictures whose class is not told, so that the network knows them without, too
+    )
     # "muon" (for the matrices inside the network, and AdamW for the rest) or "adamw" for all. Measured after 40,000 pictures of
     # 32 px, the same learning rate: distance 125 instead of 202 on OpenMoji, 123 instead of 258 on Fashion-MNIST.
     optimizer: str = "muon"
@@ -196,6 +211,7 @@ class RunConfig:
     noise_mean: float | None = None  # the normal's mean; None = -0.4 + ln(size / 32), see `log_normal`
     noise_std: float | None = None  # its standard deviation; None = 1.2, from 128 px on 1.0
 
+    flip: bool = False  # show every picture mirrored half of the time; results may be mirrored, too
     augment: float = 0.0  # chance of each change (mirror, turn, scale, shift, ...) to a training picture; EDM has 0.12
 
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
@@ -205,6 +221,7 @@ class RunConfig:
     amp: bool = True  # bfloat16 arithmetic where the device is good at it; weights stay float32
     compile: bool = True  # torch.compile where it pays (NVIDIA cards); never on a processor
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+    data_on: str = "auto"  # where the pictures wait: "device", "memory" or "disk"; "auto" = the first that has room
     from_model: str | None = None  # a checkpoint whose weights this run starts from
 
     def __post_init__(self) -> None:
@@ -229,7 +246,14 @@ class RunConfig:
             _check_whole("epochs", self.epochs, 1, 1_000_000)
         if self.max_steps is not None:
             _check_whole("max_steps", self.max_steps, 1, 1_000_000_000)
+        _check_choice("crop", self.crop, CROPS)
+        _check_choice("background", self.background, BACKGROUNDS)
+        _check_choice("colour", self.colour, COLOURS)
+        _check_number("held_out", self.held_out, 0.0, 0.5)
         _check_whole("batch_size", self.batch_size, 1, 4096)
+        if self.micro_batch is not None:
+            _check_whole("micro_batch", self.micro_batch, 1, 4096)
+        _check_number("label_drop", self.label_drop, 0.0, 0.9)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_number("adam_beta2", self.adam_beta2, 0.5, 0.99999)
         _check_number("lr", self.lr, 1e-7, 1.0)
@@ -253,7 +277,8 @@ class RunConfig:
         _check_whole("sample_every", self.sample_every, 1, 1_000_000)
         _check_whole("checkpoint_every", self.checkpoint_every, 1, 1_000_000)
         _check_whole("seed", self.seed, 0, 2**63 - 1)
-        for switch in ("amp", "compile", "snapshots"):
+        _check_choice("data_on", self.data_on, DATA_PLACES)
+        for switch in ("amp", "compile", "snapshots", "flip", "class_conditional"):
             if not isinstance(getattr(self, switch), bool):
                 raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
         if self.snapshots and self.ema_decay is not None:
@@ -302,6 +327,8 @@ class RunConfig:
             ) from None
         except (ValueError, RecursionError):  # numbers of thousands of digits, brackets nested without end
             raise UsageError("the settings are not valid JSON.") from None
+        if isinstance(values, dict):
+            values.setdefault("held_out", 0.0)  # runs begun before there was this setting have trained on every picture
         return _from_dict(cls, values, "")
 
 

@@ -40,6 +40,12 @@ def test_every_preset_fits_its_size_and_survives_json(name, size):
     assert RunConfig.from_json(config.to_json()) == config
 
 
+def test_a_run_from_before_pictures_were_held_out_goes_on_with_all_of_them():
+    stored = json.loads(RunConfig().to_json())
+    del stored["held_out"]
+    assert RunConfig.from_json(json.dumps(stored)).held_out == 0.0
+
+
 def test_the_standard_models_weigh_what_the_guide_says():
     import torch
 
@@ -191,6 +197,8 @@ def test_json_gives_every_setting_back():
         augment=0.3, ema_decay=0.999,
         optimizer="adamw", adam_beta2=0.999, cooldown=0.2, noise_levels="uniform", noise_mean=0.5, noise_std=0.9, sample_every=7, checkpoint_every=8, seed=9,
         amp=False, compile=False, snapshots=False, device="cuda:1", from_model="a.pt", preset="standard",
+        crop="pad", background="black", colour="grey", held_out=0.1, micro_batch=3, class_conditional=True, label_drop=0.2,
+        flip=True, data_on="disk",
     )  # fmt: skip
     default = RunConfig()
     changed = [f.name for f in dataclasses.fields(RunConfig) if getattr(config, f.name) != getattr(default, f.name)]
