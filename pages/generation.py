@@ -134,7 +134,7 @@ class Maker:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.desk = Desk()
-        self.shelf = shelf.Shelf(session.turns)
+        self.shelf = session.shelf
 
     def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
         """One picture a seed, from `seed` on."""
