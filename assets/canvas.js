@@ -64,14 +64,7 @@ Studio.canvas = (element, props, watch, tell) => {
     tell.cancel();
   });
 
-  let known = null;
-  Studio.poll(root, 3000, async () => {
-    const { models } = await Studio.get("/studio/models");
-    put(words, t(models.length ? "canvas.ready" : "canvas.empty"));
-    if (JSON.stringify(models) === known) return;
-    known = JSON.stringify(models);
-    tell.refresh();
-  });
+  Studio.models.watch((models) => put(words, t(models.length ? "canvas.ready" : "canvas.empty")));
   draw();
 };
 

@@ -79,7 +79,7 @@ def build(session: "Session") -> None:
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
-            widgets.modes()
+            modes = widgets.modes()
             canvas = widgets.canvas()
             widgets.room()
 
@@ -126,9 +126,9 @@ def build(session: "Session") -> None:
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
-    # The canvas looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
+    # The row of choices looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
     remembered = "(one, several) => [one || Studio.place.get('model'), several]"
-    canvas.refresh(
+    modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ddpm_core.config import SAMPLERS
 from pages.texts import ASSETS, words
 
 SCRIPTS = (
@@ -20,6 +21,7 @@ SCRIPTS = (
     "canvas.js",
     "scrub.js",
     "explorer.js",
+    "steps.js",
 )
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -127,7 +129,8 @@ def head() -> str:
     """
     texts = json.dumps(words(), ensure_ascii=False).replace("<", "\\u003c")
     plotly = f"/studio/assets/plotly?v={assets()['plotly'].stat().st_size}"
-    start = f"window.Studio = {{ texts: {texts}, plotlySource: {json.dumps(plotly)} }};"
+    known = f"plotlySource: {json.dumps(plotly)}, samplers: {json.dumps(list(SAMPLERS))}"
+    start = f"window.Studio = {{ texts: {texts}, {known} }};"
     scripts = "\n".join([start, *(_source(name) for name in SCRIPTS), "Studio.ready = true;"])
     return "\n".join(
         [

@@ -1,1 +1,6 @@
 """The explorers of the Generation tab: what each is asked and what it answers, one file each."""
+
+from pages.explorer import steps
+from pages.explorer.stream import Explorer
+
+KNOWN: dict[str, Explorer] = {"steps": steps.make}
