@@ -22,6 +22,7 @@ SCRIPTS = (
     "scrub.js",
     "explorer.js",
     "steps.js",
+    "averages.js",
 )
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 

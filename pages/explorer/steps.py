@@ -1,17 +1,18 @@
 """Steps and samplers side by side: one seed, a column for each number of steps, a row for each sampler."""
 
+import functools
 import time
-from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ddpm_core import pictures, shelf
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
-from pages.explorer.stream import Asked, Shown, Told, whole
+from pages.explorer.stream import Asked, Pieces, Shown, Told, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
+    from ddpm_core.generator import Preview
     from ddpm_core.session import Session
 
 MOST_COUNTS = 6
@@ -27,37 +28,25 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         raise UsageError(t("steps.many", most=MOST_CALLS))
     generator = session.shelf.take(card.path)
 
-    fresh: deque[Told] = deque()  # what nobody has seen yet; of one cell the newest is enough
+    fresh = Pieces()
     calls, all_calls = 0, sum(counts) * len(samplers)
     for sampler in samplers:
         for count in counts:
-            seconds = 0.0
-            began = time.monotonic()
+            seconds, began = 0.0, time.monotonic()
             for preview in session.shelf.slices(generator.sample([seed], steps=count, sampler=sampler)):
-                now = time.monotonic()
-                seconds, began = seconds + now - began, now
+                seconds += time.monotonic() - began
                 calls += 1
-                here = (sampler, count, preview, seconds)
-                if preview.step == count or preview.step % max(1, count // 10) == 0:
-                    fresh.append({"cell": here})
+                fresh.put((sampler, count), functools.partial(_cell, sampler, count, preview, seconds))
 
                 def show(calls: int = calls) -> Told:
-                    seen = {}
-                    while fresh:
-                        cell = fresh.popleft()["cell"]
-                        seen[cell[:2]] = cell
-                    cells = [_cell(*cell) for cell in seen.values()]
-                    return {
-                        "cells": cells,
-                        "done": calls / all_calls,
-                        "line": t("steps.line", done=calls, all=all_calls),
-                    }
+                    line = t("steps.line", done=calls, all=all_calls)
+                    return {"cells": fresh.take(), "done": calls / all_calls, "line": line}
 
                 yield show
                 began = time.monotonic()  # the time of others, who took their turn or drew, is not this picture's
 
 
-def _cell(sampler: str, steps: int, preview, seconds: float) -> Told:
+def _cell(sampler: str, steps: int, preview: "Preview", seconds: float) -> Told:
     return {
         "sampler": sampler,
         "steps": steps,
