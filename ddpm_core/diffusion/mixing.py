@@ -90,7 +90,9 @@ def mix_inverted(noises: Tensor, weights: Tensor) -> Tensor:
     part = shares(weights.cpu()).to(noises)
     mean, variance = (torch.einsum("nk,kcij->ncij", part, moment) for moment in (mean, std**2))
     mixed = mixed * variance.sqrt() + mean
-    whole, which = weights.abs().max(-1)  # normalising and undoing it rounds: where there is one alone, take it as it is
+    whole, which = weights.abs().max(
+        -1
+    )  # normalising and undoing it rounds: where there is one alone, take it as it is
     alone = (weights.abs().sum(-1) == whole) & (weights.gather(-1, which.unsqueeze(-1)).squeeze(-1) > 0)
     return torch.where(alone.to(noises.device)[:, None, None, None], noises[which.to(noises.device)], mixed)
 
