@@ -72,16 +72,16 @@ class Generator:
         All pictures advance together, step by step. Raises `UsageError`, before any work, for a request that cannot work.
         """
         _check_count("samples", len(seeds), 1)
-        walk = self._walker(steps, sampler)
-        return walk(latents.noise(seeds, self._shape))
+        walk = self.walker(steps, sampler)
+        return walk(latents.noise(seeds, self.shape))
 
     def interpolate(
         self, seed_a: int, seed_b: int, frames: int = 9, steps: int = 20, sampler: str = "dpm++2m"
     ) -> Iterator[Preview]:
         """A walk from seed_a's picture to seed_b's in 2 to 1024 frames, both ends included. Otherwise like `sample`."""
         _check_count("frames", frames, 2)
-        walk = self._walker(steps, sampler)
-        return walk(latents.between(seed_a, seed_b, np.linspace(0, 1, frames).tolist(), self._shape))
+        walk = self.walker(steps, sampler)
+        return walk(latents.between(seed_a, seed_b, np.linspace(0, 1, frames).tolist(), self.shape))
 
     def recipe(self, **request: Any) -> dict[str, Any]:
         """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
@@ -90,11 +90,11 @@ class Generator:
         return {**made_by, **request}
 
     @property
-    def _shape(self) -> latents.Shape:
+    def shape(self) -> latents.Shape:
         return self.channels, self.size, self.size
 
-    def _walker(self, steps: int, sampler: str) -> Callable[[Tensor], Iterator[Preview]]:
-        """Checks the request now; the walk itself begins when its first preview is asked for."""
+    def walker(self, steps: int, sampler: str) -> Callable[[Tensor], Iterator[Preview]]:
+        """walk(noise (N, C, H, W)) -> previews. Checks the request now; a walk begins when its first preview is asked for."""
         levels, sample = self.schedule.levels(steps, self.model.config.sigma_max), samplers.by_name(sampler)
         network_denoise = objective.denoiser(self.network, self.model.config.prediction)
 

@@ -21,6 +21,7 @@ SCRIPTS = (
     "canvas.js",
     "scrub.js",
     "explorer.js",
+    "pad.js",
     "steps.js",
     "averages.js",
 )
