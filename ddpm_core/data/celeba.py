@@ -17,7 +17,7 @@ from ddpm_core.errors import DataError
 _INFO = DatasetInfo(
     key="celeba",
     title="CelebA",
-    about="202,599 photographs of faces by Z. Liu, P. Luo, X. Wang and X. Tang, for research that earns no money.",
+    about="202,599 photographs of faces by Z. Liu, P. Luo, X. Wang and X. Tang, for non-commercial research only.",
     pictures=202_599,
     channels=3,
     classes=(),

@@ -71,6 +71,18 @@ def test_cifar10_from_an_archive_put_there_by_hand(tmp_path, small_cifar, no_net
     assert larger.shape == (4, 64, 64, 3) and np.array_equal(larger[0], np.asarray(expected))
 
 
+def test_unpacking_can_be_cancelled_and_leaves_nothing(tmp_path, small_cifar, no_network):
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(small_cifar)
+
+    def stop(what, done, total):
+        if what.startswith("Unpacking"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        catalogue.load("cifar10", 32, tmp_path, stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-python.tar.gz"]
+
+
 def test_cifar100_has_its_hundred_fine_classes(tmp_path, small_cifar100, no_network):
     (tmp_path / "cifar-100-python.tar.gz").write_bytes(small_cifar100)
     pictures = catalogue.load("cifar100", 32, tmp_path)
