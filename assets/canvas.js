@@ -96,36 +96,3 @@ Studio.gridView = () => {
     },
   };
 };
-
-// Models side by side at the same height: their grids have the same shape, whatever the size of their pictures.
-Studio.compareView = () => {
-  const { t, h, put } = Studio;
-  const element = h("div", { class: "canvas-models" });
-  let columns = [];
-  const column = () => {
-    const image = h("img", { class: "canvas-picture pixels", alt: "" });
-    const name = h("span", { class: "canvas-name" });
-    const about = h("span", { class: "hint" });
-    const seconds = h("span", { class: "canvas-seconds" });
-    return { image, name, about, seconds, figure: h("figure", {}, image, h("figcaption", {}, name, about, seconds)) };
-  };
-  return {
-    element,
-    show: ({ models }) => {
-      if (columns.length !== models.length) {
-        columns = models.map(column);
-        element.replaceChildren(...columns.map((each) => each.figure));
-        element.style.setProperty("--models", models.length);
-      }
-      models.forEach((model, i) => {
-        const { image, name, about, seconds } = columns[i];
-        put(name, model.name);
-        put(about, model.about);
-        put(seconds, model.seconds || t("canvas.soon"));
-        if (!model.grid) return image.removeAttribute("src");
-        image.src = model.grid.src;
-        image.alt = `${model.name}: ${model.grid.alt}`;
-      });
-    },
-  };
-};

@@ -20,6 +20,7 @@ SCRIPTS = (
     "forms.js",
     "canvas.js",
     "scrub.js",
+    "models.js",
     "explorer.js",
     "pad.js",
     "steps.js",

@@ -27,7 +27,7 @@ class FakeSession:
     """What the handlers need of a Session: its folder, its turns, and what trains."""
 
     def __init__(self, root: Path):
-        self.root = root
+        self.root = self.data_dir = root
         self.turns = Turns()
         self.shelf = Shelf(self.turns)
         self.now = (None, None)
@@ -178,7 +178,7 @@ def test_a_comparison_that_cannot_work(maker):
         ([], "No model is chosen"),
         (None, "No model is chosen"),
         (["x/y"], "not there"),
-        (["a"] * 4, "too many"),
+        (["a"] * 5, "too many"),
     ):
         (answer,) = told(maker.compare("me", models, 1, 0, **HOW))
         assert words in answer["line"] and not answer["busy"]
