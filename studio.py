@@ -49,12 +49,12 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from starlette.middleware import Middleware
 
     from pages import look
-    from pages.explorer import KNOWN
+    from pages.explorer import KNOWN, own
     from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
     from pages.live import Live
 
-    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes()]
+    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes()]
     demo = page(session).queue(max_size=32)
     demo.launch(
         server_name=HOST,

@@ -89,6 +89,10 @@ class Generator:
         made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
         return {**made_by, **request}
 
+    def denoise(self) -> objective.Denoise:
+        """The network as samplers want it, for walks that begin elsewhere than at noise (diffusion/editing.py, inversion.py)."""
+        return objective.denoiser(self.network, self.model.config.prediction)
+
     @property
     def shape(self) -> latents.Shape:
         return self.channels, self.size, self.size
@@ -96,7 +100,7 @@ class Generator:
     def walker(self, steps: int, sampler: str) -> Callable[[Tensor], Iterator[Preview]]:
         """walk(noise (N, C, H, W)) -> previews. Checks the request now; a walk begins when its first preview is asked for."""
         levels, sample = self.schedule.levels(steps, self.model.config.sigma_max), samplers.by_name(sampler)
-        network_denoise = objective.denoiser(self.network, self.model.config.prediction)
+        network_denoise = self.denoise()
 
         def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
             with self.turn():

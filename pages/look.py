@@ -23,6 +23,8 @@ SCRIPTS = (
     "models.js",
     "explorer.js",
     "pad.js",
+    "mask.js",
+    "own.js",
     "steps.js",
     "averages.js",
 )

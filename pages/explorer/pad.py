@@ -4,15 +4,15 @@ A coarse map of it is drawn first, with few steps; the page shows its nearest pi
 exact one when the pointer rests. A path over the pad becomes a film.
 """
 
-import base64
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from ddpm_core import film, gallery, pictures, recipes, shelf
+from ddpm_core import gallery, pictures, recipes, shelf
 from ddpm_core.errors import StudioError, UsageError
+from pages.explorer.files import saved
 from pages.explorer.stream import Asked, Shown, Told, share, whole
 from pages.texts import t
 
@@ -77,11 +77,8 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         yield show
     recipe = _recipe(generator, card, seeds=seeds, mix=[[round(u, 6), round(v, 6)] for u, v in spots], **how)
     name = f"{card.run}_pad_{'_'.join(map(str, seeds))}"[:80]
-    frames, scale = last.pictures, max(1, 256 // generator.size)
-    files = [
-        _file(f"{name}.gif", "gif", pictures.to_gif_bytes(frames, recipe, scale=scale, milliseconds=80)),
-        _file(f"{name}.mp4", "mp4", film.to_mp4_bytes(frames, fps=12)),
-    ]
+    frames = last.pictures
+    files = saved(name, frames, recipe, film=True)
     said = t("pad.film.done", count=count)
     try:
         gallery.keep(session.root, pictures.to_png_bytes(pictures.grid(frames), recipe=recipe), recipe)
@@ -113,11 +110,6 @@ def _between(generator: "Pictures", seeds: list[int], spots: list[list[float]]) 
 def _recipe(generator: "Pictures", card: shelf.Card, **fields: Any) -> dict[str, Any]:
     model = generator.recipe()
     return recipes.compose("pad", **{**model, "hash": recipes.model_hash(card.path)}, **fields)
-
-
-def _file(name: str, kind: str, content: bytes) -> dict[str, str]:
-    media = "video/mp4" if kind == "mp4" else f"image/{kind}"
-    return {"name": name, "kind": kind, "href": f"data:{media};base64,{base64.b64encode(content).decode()}"}
 
 
 def _seeds(asked: Asked) -> list[int]:
