@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices
-from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 
 class EagerFirst:
-    """`loss(step)` -> 0-d tensor: the batch loss of the plain network, from step `state.compiled_from` on of the compiled one.
+    """`loss(step)` -> 0-d tensor: the gradients of the plain network, from step `state.compiled_from` on of the compiled one.
 
     `say` hears one line before it compiles and one after. Where that fails it goes on without.
     """
 
-    def __init__(self, state: TrainingState, batch_loss: DiffusionLoss, say: Callable[[str], None]) -> None:
+    def __init__(self, state: TrainingState, gradients: Gradients, say: Callable[[str], None]) -> None:
         self.state = state
-        self.batch_loss = batch_loss
+        self.gradients = gradients
         self.say = say
         self.network: Callable[..., Tensor] = state.network
         self.compiles = state.config.compile and devices.compile_pays(state.device)
@@ -36,7 +36,7 @@ class EagerFirst:
         if self.compiles and step >= self.state.compiled_from:
             self.compiles = False
             self._compile(step)
-        return self.batch_loss(self.network, step)
+        return self.gradients(self.network, step)
 
     def _compile(self, step: int) -> None:
         """Puts the compiled network in place of the plain one, if it gets through a step forward and backward."""
@@ -46,7 +46,7 @@ class EagerFirst:
         try:
             compiled = torch.compile(self.state.network)
             with torch.random.fork_rng(cards):  # the step itself is still to come, with its dropout
-                self.batch_loss(compiled, step).backward()
+                self.gradients.attempt(compiled, step)
         except Exception as error:
             # Also where memory ran out: steps of the plain network fit, or will say themselves that they do not.
             self.say(f"torch.compile does not work here, going on without it ({type(error).__name__}).")

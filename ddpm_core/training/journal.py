@@ -108,8 +108,9 @@ class Journal:
         self._report(self.status)
 
     def say(self, line: str) -> None:
-        """One more line for a person, after those that the status tells already."""
-        self.set(message=f"{self.status.message} {line}".strip())
+        """One more line for a person, after those that the status tells already; once."""
+        if line not in self.status.message:
+            self.set(message=f"{self.status.message} {line}".strip())
 
     def fail(self, message: str) -> None:
         """The end by an error, told even if it cannot be written down: the disk may be what failed."""

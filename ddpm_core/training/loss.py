@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +14,25 @@ from ddpm_core.diffusion import objective, schedule
 from ddpm_core.training import augment
 
 
+class Drawn(NamedTuple):
+    """Pictures and all that was drawn at random for them, on the device."""
+
+    x0: Tensor  # float32 (B, C, H, W) in [-1, 1]
+    eps: Tensor  # like x0, N(0, 1)
+    alpha: Tensor  # (B,)
+    sigma: Tensor  # (B,)
+    labels: Tensor | None = None  # (B, AUGMENT_LABELS), how the pictures were changed
+
+    def part(self, first: int, last: int) -> "Drawn":
+        """Pictures first..last-1 and what was drawn for them."""
+        return self._replace(**{name: all_[first:last] for name, all_ in self._asdict().items() if all_ is not None})
+
+
 class DiffusionLoss:
-    """`loss(network, step)` -> 0-d tensor: the weighted mean squared error of the network's prediction (v, eps or edm)."""
+    """`loss(network, step)` -> 0-d tensor: the weighted mean squared error of the network's prediction (v, eps or edm).
+
+    It comes in two halves, so that a batch may be drawn whole and shown to the network in parts: `draw` and `of`.
+    """
 
     def __init__(self, config: RunConfig, batches: Batches, device: torch.device) -> None:
         table = schedule.by_name(config.schedule)
@@ -30,14 +48,22 @@ class DiffusionLoss:
         self.device = device
 
     def __call__(self, network: Callable[..., Tensor], step: int) -> Tensor:
+        return self.of(network, self.draw(step))
+
+    def draw(self, step: int) -> Drawn:
+        """The whole batch of `step`."""
         config = self.config
         x0, labels = self.batches.batch(step), None
         if config.augment:
             x0, labels = augment.change(x0, config.augment, seeds.generator(self.device, config.seed, "augment", step))
         draw = seeds.generator(self.device, config.seed, "noise", step)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
-        alpha, sigma = self.noise_levels(len(x0), draw)
+        return Drawn(x0, eps, *self.noise_levels(len(x0), draw), labels)
 
+    def of(self, network: Callable[..., Tensor], drawn: Drawn) -> Tensor:
+        """The mean over the pictures of `drawn`, which may be a whole batch or a part of one."""
+        config = self.config
+        x0, eps, alpha, sigma, labels = drawn
         with devices.autocast(self.device, config.amp):
             x_t = objective.add_noise(x0, eps, alpha, sigma)
             output = objective.ask(network, config.prediction, x_t, alpha, sigma, labels)

@@ -18,9 +18,14 @@ from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_
 
 
 class TrainingState:
-    """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W)."""
+    """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W).
 
-    def __init__(self, config: RunConfig, images: np.ndarray, device: torch.device) -> None:
+    `micro_batch` is how many pictures are in memory at once; without it a whole batch is.
+    """
+
+    def __init__(
+        self, config: RunConfig, images: np.ndarray, device: torch.device, *, micro_batch: int | None = None
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.mix(config.seed, "weights"))
             network = UNet(config.network, images.shape[1])
@@ -39,6 +44,7 @@ class TrainingState:
         self.optimizer = optimizers.build(self.network, config)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
         self.compiled_from = 0  # and the step from which a compiled network makes the steps, where compiling pays
+        self.micro_batch = micro_batch or config.batch_size  # pictures in memory at once; where it runs out, fewer
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -106,6 +112,7 @@ class TrainingState:
             "threads": torch.get_num_threads(),
             "channels_last": self.channels_last,
             "compiled_from": self.compiled_from,
+            "micro_batch": self.micro_batch,
             "device": self.device.type,
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
@@ -132,6 +139,9 @@ class TrainingState:
         # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
         self.use_layout(saved.get("channels_last", False) and saved["device"] == self.device.type)
         self.compiled_from = saved.get("compiled_from", 0)
+        # Fewer pictures at once round otherwise, too; but another device has another memory.
+        if saved.get("device", self.device.type) == self.device.type:
+            self.micro_batch = saved.get("micro_batch", self.config.batch_size)
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])

@@ -14,20 +14,22 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_core import devices, seeds
+from ddpm_core import devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, previews, snapshots, trial
+from ddpm_core.training import cadence, memory, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
+from ddpm_core.training.out_of_memory import too_small
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
@@ -56,6 +58,10 @@ def train(
     threads = torch.get_num_threads()
     try:
         return _train(run, config, data_dir, resume, control, report)
+    except Exception as error:
+        if devices.is_out_of_memory(error):  # before there was a run that could have told it
+            raise StudioError(too_small(config)) from None
+        raise
     finally:
         torch.set_num_threads(threads)  # a resumed run may have used another number, see TrainingState.restore
 
@@ -82,7 +88,7 @@ def _train(
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
-    state = TrainingState(config, images, device)
+    state = TrainingState(config, images, device, micro_batch=memory.micro_batch(config, images.shape[1], device))
     notes: list[str] = []
     if resume:
         state.restore(run, notes.append)
@@ -96,13 +102,15 @@ def _train(
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
-    batch_loss = DiffusionLoss(config, batches, device)
+    gradients = Gradients(state, DiffusionLoss(config, batches, device), notes.append)
     if not resume:
         with control.turn():
-            notes.append(trial.choose(state, batch_loss))
+            notes.append(trial.choose(state, gradients))
+    if state.micro_batch < config.batch_size:
+        notes.append(f"A step's {config.batch_size} pictures are in memory {state.micro_batch} at a time.")
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
-        previews.draw(state, control, count=count, steps=steps, path=path)
+        previews.draw(state, control, journal.say, count=count, steps=steps, path=path)
 
     def draw_if_asked() -> None:
         if control.take_sample_request():
@@ -124,7 +132,8 @@ def _train(
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
-        step_loss = EagerFirst(state, batch_loss, journal.say)
+        gradients.say = journal.say
+        forward_backward = EagerFirst(state, gradients, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
         grid_rhythm = cadence.grids(config.sample_every, state.step)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
@@ -154,18 +163,15 @@ def _train(
                 with control.turn():
                     rate = optimizers.learning_rate(config, state.step, total_steps)
                     optimizers.set_learning_rate(state.optimizer, rate)
-                    if config.network.dropout:
-                        torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-                    loss = step_loss(state.step)
-                    loss.backward()
+                    loss = forward_backward(state.step)
                     grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
                     state.optimizer.step()
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.update_averages()
-                    state.loss_sum += loss.detach()
+                    state.loss_sum += loss
                     state.loss_steps += 1
-                    journal.note(loss.detach(), grad_norm)
+                    journal.note(loss, grad_norm)
 
                 # Report.
                 epoch = state.epoch
@@ -225,9 +231,7 @@ def explain(error: BaseException, config: RunConfig) -> StudioError | None:
     if isinstance(error, StudioError):
         return error
     if devices.is_out_of_memory(error):
-        return StudioError(
-            f"the device ran out of memory at batch size {config.batch_size}: choose a smaller one, for example {max(1, config.batch_size // 2)}."
-        )
+        return StudioError(too_small(config))
     if isinstance(error, OSError):
         return StudioError(
             f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."
