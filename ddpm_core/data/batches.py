@@ -14,9 +14,17 @@ _SHARE_OF_FREE_MEMORY = 0.3
 
 
 class Batches:
-    """Shuffled batches of `images`, uint8 (N, C, H, W)."""
+    """Shuffled batches of `images`, uint8 (N, C, H, W), with their `labels`, int64 (N,), if there are any."""
 
-    def __init__(self, images: np.ndarray, batch_size: int, seed: int, device: torch.device | str):
+    def __init__(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str,
+        *,
+        labels: np.ndarray | None = None,
+    ):
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.seed = seed
@@ -25,6 +33,7 @@ class Batches:
         self._images = torch.tensor(images)
         if self._fits_on_device():
             self._images = self._images.to(self.device)
+        self._labels = None if labels is None else torch.tensor(labels)
         self._orders: dict[int, torch.Tensor] = {}
 
     @property
@@ -47,11 +56,12 @@ class Batches:
         if self._images.device.type == "cpu" and self.device.type == "cuda":
             chosen = self._images[indices].pin_memory().to(self.device, non_blocking=True)
         else:
-            # From pinned memory the few indices travel without waiting for the device to be idle.
-            if self.device.type == "cuda":
-                indices = indices.pin_memory()
-            chosen = self._images[indices.to(self._images.device, non_blocking=True)].to(self.device)
+            chosen = self._images[send(indices, self._images.device)].to(self.device)
         return chosen.float().div_(127.5).sub_(1)
+
+    def labels(self, step: int) -> torch.Tensor | None:
+        """The classes of step `step`'s pictures: int64 (batch_size,) on the processor, -1 for none; None without labels."""
+        return None if self._labels is None else self._labels[self.indices(step)]
 
     def _order(self, epoch: int) -> torch.Tensor:
         """The permutation of one epoch; the last two are kept, as a batch may lie across their border."""
@@ -67,3 +77,8 @@ class Batches:
             return True
         free, _ = torch.cuda.mem_get_info(self.device)
         return self._images.nbytes <= _SHARE_OF_FREE_MEMORY * free
+
+
+def send(few: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small tensor of the processor on `device`. From pinned memory it travels without waiting for a card to be idle."""
+    return few.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else few.to(device)

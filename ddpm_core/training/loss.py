@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddpm_core import devices, seeds
 from ddpm_core.config import RunConfig
-from ddpm_core.data.batches import Batches
+from ddpm_core.data.batches import Batches, send
 from ddpm_core.diffusion import objective, schedule
 from ddpm_core.training import augment
 
@@ -22,6 +22,7 @@ class Drawn(NamedTuple):
     alpha: Tensor  # (B,)
     sigma: Tensor  # (B,)
     labels: Tensor | None = None  # (B, AUGMENT_LABELS), how the pictures were changed
+    classes: Tensor | None = None  # int64 (B,), what they show; -1 = the network is not told
 
     def part(self, first: int, last: int) -> "Drawn":
         """Pictures first..last-1 and what was drawn for them."""
@@ -58,19 +59,28 @@ class DiffusionLoss:
             x0, labels = augment.change(x0, config.augment, seeds.generator(self.device, config.seed, "augment", step))
         draw = seeds.generator(self.device, config.seed, "noise", step)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
-        return Drawn(x0, eps, *self.noise_levels(len(x0), draw), labels)
+        return Drawn(x0, eps, *self.noise_levels(len(x0), draw), labels, self._told_classes(step))
 
     def of(self, network: Callable[..., Tensor], drawn: Drawn) -> Tensor:
         """The mean over the pictures of `drawn`, which may be a whole batch or a part of one."""
         config = self.config
-        x0, eps, alpha, sigma, labels = drawn
+        x0, eps, alpha, sigma, labels, classes = drawn
         with devices.autocast(self.device, config.amp):
             x_t = objective.add_noise(x0, eps, alpha, sigma)
-            output = objective.ask(network, config.prediction, x_t, alpha, sigma, labels)
+            output = objective.ask(network, config.prediction, x_t, alpha, sigma, labels, classes)
 
         target = objective.by_name(config.prediction).target(x0, eps, alpha, sigma)
         weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma)
         return (weight * (output.float() - target).square().mean(dim=(1, 2, 3))).mean()
+
+    def _told_classes(self, step: int) -> Tensor | None:
+        """The batch's classes, some of them kept back: so the network learns to draw without being told one, too."""
+        classes = self.batches.labels(step)
+        if classes is None:
+            return None
+        draw = seeds.generator("cpu", self.config.seed, "label drop", step)
+        kept_back = torch.rand(len(classes), generator=draw) < self.config.label_drop
+        return send(torch.where(kept_back, -1, classes), self.device)
 
     def noise_levels(self, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """alpha and sigma, (count,) each, of one batch.

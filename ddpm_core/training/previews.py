@@ -32,7 +32,7 @@ def draw(
 ) -> bool:
     """Samples `count` pictures of seeds config.seed, config.seed + 1, ... and writes them as one grid to `path`.
 
-    Where memory runs out they are drawn a few at a time. Returns False, with nothing written, when a stop came in between, or
+    A network that knows classes draws one of each in turn. Where memory runs out they are drawn a few at a time. Returns False, with nothing written, when a stop came in between, or
     where there is no room for even one; `say` hears of that.
     """
     config = state.config
@@ -49,6 +49,8 @@ def draw(
 
     recipe = {"run": config.name, "step": state.step, "images": state.images, "sampler": "dpm++2m", "steps": steps}
     recipe["seeds"] = [seeds[0], seeds[-1]]
+    if state.classes:
+        recipe["classes"] = list(state.classes[:count])  # one a picture, and again from the first
     pictures.save_png(pictures.grid(pictures.to_uint8(beliefs)), path, recipe)
     return True
 
@@ -56,11 +58,14 @@ def draw(
 def _sample(state: TrainingState, control: Control, seeds: range, steps: int, at_once: int) -> Tensor | None:
     """The pictures of `seeds` in [-1, 1], (count, C, H, W) on the processor, `at_once` at a time; None when a stop came."""
     config = state.config
-    denoise = denoiser(state.ema.network, config.prediction)
     levels = by_name(config.schedule).levels(steps, config.sigma_max)
     beliefs = []
     for first in range(0, len(seeds), at_once):
         noise = latents.noise(seeds[first : first + at_once], (state.channels, config.size, config.size), state.device)
+        classes = None
+        if state.classes:
+            classes = torch.arange(first, first + len(noise), device=state.device) % len(state.classes)
+        denoise = denoiser(state.ema.network, config.prediction, classes)
         walk = samplers.dpmpp_2m(denoise, noise, levels)
         while True:
             with control.turn(), torch.no_grad(), devices.autocast(state.device, config.amp):

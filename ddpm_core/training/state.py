@@ -20,19 +20,28 @@ from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_
 class TrainingState:
     """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W).
 
-    `micro_batch` is how many pictures are in memory at once; without it a whole batch is.
+    `labels`, int64 (N,), and the `classes` that they number are for a network that learns them. `micro_batch` is how many pictures are in memory at once; without
+    it a whole batch is.
     """
 
     def __init__(
-        self, config: RunConfig, images: np.ndarray, device: torch.device, *, micro_batch: int | None = None
+        self,
+        config: RunConfig,
+        images: np.ndarray,
+        device: torch.device,
+        *,
+        labels: np.ndarray | None = None,
+        classes: tuple[str, ...] = (),
+        micro_batch: int | None = None,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.mix(config.seed, "weights"))
             network = UNet(config.network, images.shape[1])
         self.config = config
         self.pictures, self.channels = images.shape[:2]
+        self.classes = classes
         self.device = device
-        self.data_mark = zlib.crc32(images.data)
+        self.data_mark = zlib.crc32(b"" if labels is None else labels.tobytes(), zlib.crc32(images.data))
         self.network = network.to(device)
         # The one whose weights make pictures and model files.
         self.ema: WeightAverage = (
@@ -90,7 +99,7 @@ class TrainingState:
         model = checkpoint.Model(
             config=self.config,
             channels=self.channels,
-            classes=(),
+            classes=self.classes,
             step=self.step,
             images=self.images,
             epoch=self.epoch,
@@ -161,6 +170,6 @@ class TrainingState:
         """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
         model = checkpoint.load_model(Path(path))
         checkpoint.check_start(model, self.config, self.channels, path)
-        weights = checkpoint.starting_weights(model, self.network)
+        weights = checkpoint.starting_weights(model, self.network, self.classes)
         for network in (self.network, *(average.network for average in self.averages)):
             checkpoint.load_weights(network, weights, path)

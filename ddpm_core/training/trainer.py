@@ -18,7 +18,7 @@ from ddpm_core import devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
-from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.errors import DataError, StudioError, UsageError
 from ddpm_core.runs import Run, Status
 from ddpm_core.training import cadence, memory, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
@@ -80,15 +80,20 @@ def _train(
     device = devices.choose(config.device)
     devices.keep_freed_memory()
     try:
-        images = catalogue.load(config.dataset, config.size, data_dir, show_reading).images
+        found = catalogue.load(config.dataset, config.size, data_dir, show_reading)
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
-    batches = Batches(images, config.batch_size, config.seed, device)
+    config = with_classes(config, found)
+    labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
+    batches = Batches(found.images, config.batch_size, config.seed, device, labels=labels)
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
-    state = TrainingState(config, images, device, micro_batch=memory.micro_batch(config, images.shape[1], device))
+    state = TrainingState(
+        config, found.images, device, labels=labels, classes=classes,
+        micro_batch=memory.micro_batch(config, found.images.shape[1], device),
+    )  # fmt: skip
     notes: list[str] = []
     if resume:
         state.restore(run, notes.append)
@@ -224,6 +229,24 @@ def _train(
                 raise
             raise known from error
     return journal.status
+
+
+def with_classes(config: RunConfig, found: catalogue.Pictures) -> RunConfig:
+    """The settings with a network for the classes that were found, if it is to learn them. Raises `StudioError`."""
+    if not config.class_conditional:
+        return config
+    count = len(found.classes)
+    if not count:
+        raise UsageError(
+            f"{config.dataset} has no classes to learn: put the pictures of each class into a folder of its own, or train"
+            " without class_conditional."
+        )
+    if config.network.classes not in (0, count):
+        raise DataError(
+            f"{config.dataset} has {count} classes, and {config.name} was begun with {config.network.classes}: bring back"
+            " its folders, or start a new run."
+        )
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, classes=count))
 
 
 def explain(error: BaseException, config: RunConfig) -> StudioError | None:
