@@ -45,6 +45,8 @@ class Status:
     images_per_second: float = 0.0
     seconds_left: float | None = None
     loss: float | None = None
+    held_out: float | None = None  # the averaged network's loss on pictures that it was never trained on,
+    trained: float | None = None  # and on as many that it was
     device: str = ""  # in words
     message: str = ""  # one line for a person; why it failed
     pid: int = 0  # of the training process

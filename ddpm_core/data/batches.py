@@ -14,7 +14,10 @@ _SHARE_OF_FREE_MEMORY = 0.3
 
 
 class Batches:
-    """Shuffled batches of `images`, uint8 (N, C, H, W), with their `labels`, int64 (N,), if there are any."""
+    """Shuffled batches of `images`, uint8 (N, C, H, W), with their `labels`, int64 (N,), if there are any.
+
+    Only those that `trained`, int64, numbers ever come into a batch; without it all do.
+    """
 
     def __init__(
         self,
@@ -24,15 +27,17 @@ class Batches:
         device: torch.device | str,
         *,
         labels: np.ndarray | None = None,
+        trained: torch.Tensor | None = None,
     ):
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.seed = seed
-        self.pictures = len(images)
+        self.pictures = len(images) if trained is None else len(trained)
         # A copy: torch cannot wrap a read-only array without a warning, and batches must not wait for the disk.
         self._images = torch.tensor(images)
         if self._fits_on_device():
             self._images = self._images.to(self.device)
+        self._trained = trained
         self._labels = None if labels is None else torch.tensor(labels)
         self._orders: dict[int, torch.Tensor] = {}
 
@@ -48,20 +53,28 @@ class Batches:
         for epoch in range(first // self.pictures, last // self.pictures + 1):
             start = epoch * self.pictures
             parts.append(self._order(epoch)[max(first - start, 0) : last - start + 1])
-        return torch.cat(parts)
+        places = torch.cat(parts)
+        return places if self._trained is None else self._trained[places]
 
     def batch(self, step: int) -> torch.Tensor:
         """Step `step`'s pictures: float32 (batch_size, C, H, W) in [-1, 1] on the device."""
-        indices = self.indices(step)
+        return self._pictures(self.indices(step))
+
+    def labels(self, step: int) -> torch.Tensor | None:
+        """The classes of step `step`'s pictures: int64 (batch_size,) on the processor, -1 for none; None without labels."""
+        return None if self._labels is None else self._labels[self.indices(step)]
+
+    def at(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The pictures `indices`, int64 (B,), as `batch` gives them, and their classes, both on the device."""
+        labels = None if self._labels is None else send(self._labels[indices], self.device)
+        return self._pictures(indices), labels
+
+    def _pictures(self, indices: torch.Tensor) -> torch.Tensor:
         if self._images.device.type == "cpu" and self.device.type == "cuda":
             chosen = self._images[indices].pin_memory().to(self.device, non_blocking=True)
         else:
             chosen = self._images[send(indices, self._images.device)].to(self.device)
         return chosen.float().div_(127.5).sub_(1)
-
-    def labels(self, step: int) -> torch.Tensor | None:
-        """The classes of step `step`'s pictures: int64 (batch_size,) on the processor, -1 for none; None without labels."""
-        return None if self._labels is None else self._labels[self.indices(step)]
 
     def _order(self, epoch: int) -> torch.Tensor:
         """The permutation of one epoch; the last two are kept, as a batch may lie across their border."""

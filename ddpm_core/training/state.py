@@ -20,7 +20,7 @@ from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_
 class TrainingState:
     """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W).
 
-    `labels`, int64 (N,), and the `classes` that they number are for a network that learns them. `micro_batch` is how many pictures are in memory at once; without
+    `pictures` of them are trained on; without it all are. `labels`, int64 (N,), and the `classes` that they number are for a network that learns them. `micro_batch` is how many pictures are in memory at once; without
     it a whole batch is.
     """
 
@@ -30,6 +30,7 @@ class TrainingState:
         images: np.ndarray,
         device: torch.device,
         *,
+        pictures: int | None = None,
         labels: np.ndarray | None = None,
         classes: tuple[str, ...] = (),
         micro_batch: int | None = None,
@@ -38,7 +39,7 @@ class TrainingState:
             torch.manual_seed(seeds.mix(config.seed, "weights"))
             network = UNet(config.network, images.shape[1])
         self.config = config
-        self.pictures, self.channels = images.shape[:2]
+        self.pictures, self.channels = pictures or len(images), images.shape[1]
         self.classes = classes
         self.device = device
         self.data_mark = zlib.crc32(b"" if labels is None else labels.tobytes(), zlib.crc32(images.data))

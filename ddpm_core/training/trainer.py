@@ -20,7 +20,7 @@ from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import DataError, StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, memory, previews, snapshots, trial
+from ddpm_core.training import cadence, held_out, memory, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
@@ -85,13 +85,14 @@ def _train(
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
     config = with_classes(config, found)
     labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
-    batches = Batches(found.images, config.batch_size, config.seed, device, labels=labels)
+    trained, kept_apart = held_out.split(len(found.images), config.held_out, config.seed)
+    batches = Batches(found.images, config.batch_size, config.seed, device, labels=labels, trained=trained)
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
     state = TrainingState(
-        config, found.images, device, labels=labels, classes=classes,
+        config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
         micro_batch=memory.micro_batch(config, found.images.shape[1], device),
     )  # fmt: skip
     notes: list[str] = []
@@ -107,12 +108,16 @@ def _train(
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
-    gradients = Gradients(state, DiffusionLoss(config, batches, device), notes.append)
+    if len(kept_apart):
+        notes.append(f"Never trained on, to judge by: {len(kept_apart):,} of {len(found.images):,} pictures.")
+    batch_loss = DiffusionLoss(config, batches, device)
+    gradients = Gradients(state, batch_loss, notes.append)
     if not resume:
         with control.turn():
             notes.append(trial.choose(state, gradients))
     if state.micro_batch < config.batch_size:
         notes.append(f"A step's {config.batch_size} pictures are in memory {state.micro_batch} at a time.")
+    unseen = held_out.HeldOut(state, batch_loss, trained, kept_apart, control)
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
         previews.draw(state, control, journal.say, count=count, steps=steps, path=path)
@@ -178,8 +183,11 @@ def _train(
                     state.loss_steps += 1
                     journal.note(loss, grad_norm)
 
-                # Report.
+                # Report; beside a regular grid, and at the end, also what pictures say that were never trained on.
                 epoch = state.epoch
+                grid_number = grid_rhythm.due(epoch_before, epoch, state.step)
+                if grid_number is not None or state.step >= total_steps:
+                    journal.add(unseen.measure())
                 if journal.due or epoch > epoch_before:
                     write_metrics()
 
@@ -193,8 +201,8 @@ def _train(
                     if mean_loss < 0.995 * state.best_loss:
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
-                if (number := grid_rhythm.due(epoch_before, epoch, state.step)) is not None:
-                    draw_samples(run.progress / f"quick_epoch_{number}.png", few, 20)
+                if grid_number is not None:
+                    draw_samples(run.progress / f"quick_epoch_{grid_number}.png", few, 20)
                 if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
                     state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
