@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ddpm_core import devices, seeds
 from ddpm_core.config import RunConfig
-from ddpm_core.data.batches import Batches, send
+from ddpm_core.data.batches import Batches
+from ddpm_core.data.places import send
 from ddpm_core.diffusion import objective, schedule
 from ddpm_core.training import augment
 

@@ -10,6 +10,7 @@ import torch
 
 from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import RunConfig
+from ddpm_core.data import places
 from ddpm_core.errors import CheckpointError, DataError
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
@@ -42,7 +43,8 @@ class TrainingState:
         self.pictures, self.channels = pictures or len(images), images.shape[1]
         self.classes = classes
         self.device = device
-        self.data_mark = zlib.crc32(b"" if labels is None else labels.tobytes(), zlib.crc32(images.data))
+        self._images, self._labels = images, b"" if labels is None else labels.tobytes()
+        self.data_mark = self._mark()
         self.network = network.to(device)
         # The one whose weights make pictures and model files.
         self.ema: WeightAverage = (
@@ -74,6 +76,9 @@ class TrainingState:
     @property
     def averages(self) -> tuple[WeightAverage, PowerEMA]:
         return self.ema, self.second_ema
+
+    def _mark(self, whole: bool = False) -> int:
+        return zlib.crc32(self._labels, places.mark(self._images, whole=whole))
 
     def use_layout(self, channels_last: bool) -> None:
         """Lays the weights and both averages out so; feature maps follow them. Only before the optimizer has made a step or
@@ -137,7 +142,8 @@ class TrainingState:
         Raises `DataError` if the pictures are other ones than it was trained on.
         """
         saved = checkpoint.load_state(run.state_path, say)
-        if saved["data_mark"] != self.data_mark:
+        # (Earlier versions had the whole checksum of a large set.)
+        if saved["data_mark"] != self.data_mark and saved["data_mark"] != self._mark(whole=True):
             raise DataError(
                 f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"
                 f" start a new run from its model instead, with --from-model {run.final_path}."

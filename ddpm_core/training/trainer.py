@@ -86,7 +86,9 @@ def _train(
     config = with_classes(config, found)
     labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
     trained, kept_apart = held_out.split(len(found.images), config.held_out, config.seed)
-    batches = Batches(found.images, config.batch_size, config.seed, device, labels=labels, trained=trained)
+    batches = Batches(
+        found.images, config.batch_size, config.seed, device, labels=labels, trained=trained, data_on=config.data_on
+    )  # fmt: skip
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
@@ -95,7 +97,7 @@ def _train(
         config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
         micro_batch=memory.micro_batch(config, found.images.shape[1], device),
     )  # fmt: skip
-    notes: list[str] = []
+    notes = [f"{batches.where.capitalize()}."]
     if resume:
         state.restore(run, notes.append)
     elif config.from_model:

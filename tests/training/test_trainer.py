@@ -11,6 +11,7 @@ import torch
 
 from ddpm_core import checkpoint, pictures
 from ddpm_core.config import NetworkConfig
+from ddpm_core.data import places
 from ddpm_core.diffusion import latents, samplers, schedule
 from ddpm_core.diffusion.objective import denoiser
 from ddpm_core.errors import CheckpointError, DataError, RunInUseError, StudioError, UsageError
@@ -226,6 +227,26 @@ def test_changed_pictures_are_noticed_at_resume(go, tiny, folder):
     (folder / "0.png").unlink()
     with pytest.raises(DataError, match="have changed"):
         go(dataclasses.replace(run.config(), epochs=20), resume=True)
+
+
+def test_a_large_set_is_known_again_by_either_mark(go, tiny, monkeypatch):
+    """Earlier versions kept the whole checksum of a large set in the resume point."""
+    marks = []
+    run, _ = go(tiny(max_steps=1))
+    marks.append(checkpoint.load_state(run.state_path, print)["data_mark"])
+    monkeypatch.setattr(places, "SMALL", 1)
+    for steps in (2, 3):
+        go(dataclasses.replace(run.config(), max_steps=steps), resume=True)
+        marks.append(checkpoint.load_state(run.state_path, print)["data_mark"])
+    assert marks[0] != marks[1] == marks[2]
+
+
+@pytest.mark.parametrize("data_on", ["device", "memory", "disk"])
+def test_where_the_pictures_wait_is_told_and_changes_no_bit(go, tiny, data_on):
+    plain, _ = go(tiny(name="plain", batch_size=6))
+    run, status = go(tiny(name="run", batch_size=6, data_on=data_on))
+    assert status.message.startswith("Pictures on the disk" if data_on == "disk" else "Pictures in memory. ")
+    assert same(weights_of(plain.final_path), weights_of(run.final_path))
 
 
 def test_two_trainers_cannot_write_one_run(go, tiny, tmp_path):

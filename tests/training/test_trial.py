@@ -228,7 +228,7 @@ def test_out_of_memory_chooses_nothing(material, threads, layouts, monkeypatch, 
 def test_the_line_is_told_with_the_first_status_and_kept(go, tiny):
     seen = []
     _, status = go(tiny(), report=lambda status: seen.append((status.state, status.message)))
-    line = "Trains with 1 thread, weights in plain layout."
+    line = "Pictures in memory. Trains with 1 thread, weights in plain layout."
     assert status.message == line and next(message for state, message in seen if state == "running") == line
 
 
