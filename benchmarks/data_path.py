@@ -75,8 +75,7 @@ class Steps:
         state = self.state
         for _ in range(count):
             self.gradients(self.network, self.step)
-            torch.nn.utils.clip_grad_norm_(state.network.parameters(), state.config.grad_clip)
-            state.optimizer.step()
+            state.precision.step(state.optimizer, state.network, state.config.grad_clip)
             state.optimizer.zero_grad()
             self.step += 1
             state.step += 1
@@ -100,7 +99,9 @@ def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, 
     for row in ROWS:
         steps[row].block(2)  # chooses kernels, and fills the system's cache
     count = max(3, round(seconds / steps[FIXED].block(2)))
-    watch, found, quiet = machine.Watch(), [], []
+    watch = machine.Watch()
+    found: list[dict[str, float]] = []
+    quiet: list[dict[str, float]] = []
     for number in range(rounds):
         order = ROWS if number % 2 == 0 else ROWS[::-1]
         taken = {row: steps[row].block(count) for row in order}

@@ -56,6 +56,10 @@ class DiffusionLoss:
         """The whole batch of `step`."""
         config = self.config
         x0, labels = self.batches.batch(step), None
+        if config.flip:
+            draw = seeds.generator("cpu", config.seed, "flip", step)
+            mirrored = send(torch.rand(len(x0), generator=draw) < 0.5, self.device)
+            x0 = torch.where(mirrored[:, None, None, None], x0.flip(3), x0)
         if config.augment:
             x0, labels = augment.change(x0, config.augment, seeds.generator(self.device, config.seed, "augment", step))
         draw = seeds.generator(self.device, config.seed, "noise", step)

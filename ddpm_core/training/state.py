@@ -16,6 +16,7 @@ from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_length
+from ddpm_core.training.precision import Precision
 
 
 class TrainingState:
@@ -54,8 +55,10 @@ class TrainingState:
         )
         self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
         self.optimizer = optimizers.build(self.network, config)
+        self.precision = Precision(device, config.amp)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
-        self.compiled_from = 0  # and the step from which a compiled network makes the steps, where compiling pays
+        # and the step from which a compiled network makes the steps, where compiling pays; None where it has failed
+        self.compiled_from: int | None = 0
         self.micro_batch = micro_batch or config.batch_size  # pictures in memory at once; where it runs out, fewer
         self.step = 0
         self.seconds = 0.0
@@ -132,6 +135,7 @@ class TrainingState:
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
             "second_ema": self.second_ema.network.state_dict(),
+            "scaler": self.precision.state(),
             "moments": optimizers.moments(self.optimizer),
         }
         checkpoint.save_state(run.state_path, state)
@@ -165,6 +169,7 @@ class TrainingState:
                 say("This run was begun by a version with one weight average: the second one starts from it.")
             self.second_ema.network.load_state_dict(saved.get("second_ema", saved["ema"]))
             optimizers.restore_moments(self.optimizer, saved["moments"])
+            self.precision.restore(saved.get("scaler"))
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{run.state_path} does not fit this version's network: start a new run.") from error
         self.step = saved["step"]

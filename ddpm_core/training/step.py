@@ -56,7 +56,7 @@ class Gradients:
             loss = self.batch_loss.of(network, part)
             if len(part.x0) < count:
                 loss = loss * (len(part.x0) / count)
-            loss.backward()
+            self.state.precision.backward(loss)
             losses.append(loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 

@@ -176,14 +176,16 @@ def _train(
                     rate = optimizers.learning_rate(config, state.step, total_steps)
                     optimizers.set_learning_rate(state.optimizer, rate)
                     loss = forward_backward(state.step)
-                    grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
-                    state.optimizer.step()
+                    grad_norm = state.precision.step(state.optimizer, state.network, config.grad_clip)
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.update_averages()
-                    state.loss_sum += loss
-                    state.loss_steps += 1
-                    journal.note(loss, grad_norm)
+                    if (
+                        grad_norm is not None
+                    ):  # else it overflowed in float16: a step that counts, and has moved nothing
+                        state.loss_sum += loss
+                        state.loss_steps += 1
+                        journal.note(loss, grad_norm)
 
                 # Report; beside a regular grid, and at the end, also what pictures say that were never trained on.
                 epoch = state.epoch
