@@ -36,7 +36,7 @@ _MODEL, _STATE, _SNAPSHOT = "ddpm-studio model", "ddpm-studio state", "ddpm-stud
 _SEAL = b"ddpm-studio sha256:"
 _SEAL_SIZE = len(_SEAL) + 64
 _COMMENT_SIZE = struct.pack("<H", _SEAL_SIZE)  # zip: the two bytes before the comment hold its length
-_LABELS = "labels.weight"  # of network/unet.py
+_LABELS, _CLASSES = "labels.weight", "classes.weight"  # of network/unet.py
 _TORN = "use another checkpoint of this run, or copy the file again"
 
 
@@ -46,7 +46,7 @@ class Model:
 
     config: RunConfig
     channels: int  # 1 (grey) or 3 (RGB)
-    classes: tuple[str, ...]  # names of the data set's classes; may be empty
+    classes: tuple[str, ...]  # names of what the network can be asked for, `config.network.classes` of them
     step: int  # optimizer steps behind it
     images: int  # pictures seen, with repetitions
     epoch: int  # passes over the data, rounded down
@@ -95,6 +95,7 @@ def load_model(path: Path | str) -> Model:
         or not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items())
         or content.get("channels") not in (1, 3)
         or not isinstance(content.get("classes"), list)
+        or len(content["classes"]) < config.network.classes
         or not all(isinstance(content.get(number), int) for number in ("step", "images", "epoch"))
         or not isinstance(content.get("loss"), float | int | None)
     ):
@@ -130,8 +131,9 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
 
 def check_start(model: Model, config: RunConfig, channels: int, path: Path | str) -> None:
     """UsageError if a run of `config` on pictures of `channels` channels cannot start from `model`, which came from `path`."""
-    alike = dataclasses.replace(model.config.network, labels=config.network.labels) == config.network
-    if not alike or model.channels != channels:  # labels may be missing on either side, see `starting_weights`
+    own = config.network
+    alike = dataclasses.replace(model.config.network, labels=own.labels, classes=own.classes) == own
+    if not alike or model.channels != channels:  # labels and classes may differ, see `starting_weights`
         colours = {1: "grey", 3: "colour"}
         raise UsageError(
             f"{path} has another network than this run: it was made with size {model.config.size}, preset"
@@ -139,16 +141,17 @@ def check_start(model: Model, config: RunConfig, channels: int, path: Path | str
         )
 
 
-def starting_weights(model: Model, network: nn.Module) -> dict[str, Tensor]:
-    """`model`'s weights for a `network` that passed `check_start`.
+def starting_weights(model: Model, network: nn.Module, classes: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """`model`'s weights for a `network` that passed `check_start` and shall know `classes`.
 
-    Where only one of the two hears labels, that layer is left out or starts at zero: the same network as long as nothing is
-    said through it.
+    Where only one of the two hears labels, or they know other classes, that layer is left out or starts at zero: the same
+    network as long as nothing is said through it.
     """
-    weights = {name: weight for name, weight in model.weights.items() if name != _LABELS}
+    weights = {name: weight for name, weight in model.weights.items() if name not in (_LABELS, _CLASSES)}
     own = network.state_dict()
-    if _LABELS in own:
-        weights[_LABELS] = model.weights.get(_LABELS, torch.zeros_like(own[_LABELS]))
+    for name, taken in ((_LABELS, True), (_CLASSES, model.classes == classes)):
+        if name in own:
+            weights[name] = model.weights[name] if taken and name in model.weights else torch.zeros_like(own[name])
     return weights
 
 

@@ -14,20 +14,22 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_core import devices, seeds
+from ddpm_core import devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
-from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.errors import DataError, StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, previews, snapshots, trial
+from ddpm_core.training import cadence, held_out, memory, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
+from ddpm_core.training.out_of_memory import too_small
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
@@ -56,6 +58,10 @@ def train(
     threads = torch.get_num_threads()
     try:
         return _train(run, config, data_dir, resume, control, report)
+    except Exception as error:
+        if devices.is_out_of_memory(error):  # before there was a run that could have told it
+            raise StudioError(too_small(config)) from None
+        raise
     finally:
         torch.set_num_threads(threads)  # a resumed run may have used another number, see TrainingState.restore
 
@@ -74,16 +80,24 @@ def _train(
     device = devices.choose(config.device)
     devices.keep_freed_memory()
     try:
-        images = catalogue.load(config.dataset, config.size, data_dir, show_reading).images
+        found = catalogue.load(config.dataset, config.size, data_dir, show_reading)
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
-    batches = Batches(images, config.batch_size, config.seed, device)
+    config = with_classes(config, found)
+    labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
+    trained, kept_apart = held_out.split(len(found.images), config.held_out, config.seed)
+    batches = Batches(
+        found.images, config.batch_size, config.seed, device, labels=labels, trained=trained, data_on=config.data_on
+    )  # fmt: skip
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
-    state = TrainingState(config, images, device)
-    notes: list[str] = []
+    state = TrainingState(
+        config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
+        micro_batch=memory.micro_batch(config, found.images.shape[1], device),
+    )  # fmt: skip
+    notes = [f"{batches.where.capitalize()}."]
     if resume:
         state.restore(run, notes.append)
     elif config.from_model:
@@ -96,13 +110,19 @@ def _train(
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
+    if len(kept_apart):
+        notes.append(f"Never trained on, to judge by: {len(kept_apart):,} of {len(found.images):,} pictures.")
     batch_loss = DiffusionLoss(config, batches, device)
+    gradients = Gradients(state, batch_loss, notes.append)
     if not resume:
         with control.turn():
-            notes.append(trial.choose(state, batch_loss))
+            notes.append(trial.choose(state, gradients))
+    if state.micro_batch < config.batch_size:
+        notes.append(f"A step's {config.batch_size} pictures are in memory {state.micro_batch} at a time.")
+    unseen = held_out.HeldOut(state, batch_loss, trained, kept_apart, control)
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
-        previews.draw(state, control, count=count, steps=steps, path=path)
+        previews.draw(state, control, journal.say, count=count, steps=steps, path=path)
 
     def draw_if_asked() -> None:
         if control.take_sample_request():
@@ -124,7 +144,8 @@ def _train(
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
-        step_loss = EagerFirst(state, batch_loss, journal.say)
+        gradients.say = journal.say
+        forward_backward = EagerFirst(state, gradients, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
         grid_rhythm = cadence.grids(config.sample_every, state.step)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
@@ -154,21 +175,23 @@ def _train(
                 with control.turn():
                     rate = optimizers.learning_rate(config, state.step, total_steps)
                     optimizers.set_learning_rate(state.optimizer, rate)
-                    if config.network.dropout:
-                        torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-                    loss = step_loss(state.step)
-                    loss.backward()
-                    grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
-                    state.optimizer.step()
+                    loss = forward_backward(state.step)
+                    grad_norm = state.precision.step(state.optimizer, state.network, config.grad_clip)
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.update_averages()
-                    state.loss_sum += loss.detach()
-                    state.loss_steps += 1
-                    journal.note(loss.detach(), grad_norm)
+                    if (
+                        grad_norm is not None
+                    ):  # else it overflowed in float16: a step that counts, and has moved nothing
+                        state.loss_sum += loss
+                        state.loss_steps += 1
+                        journal.note(loss, grad_norm)
 
-                # Report.
+                # Report; beside a regular grid, and at the end, also what pictures say that were never trained on.
                 epoch = state.epoch
+                grid_number = grid_rhythm.due(epoch_before, epoch, state.step)
+                if grid_number is not None or state.step >= total_steps:
+                    journal.add(unseen.measure())
                 if journal.due or epoch > epoch_before:
                     write_metrics()
 
@@ -182,8 +205,8 @@ def _train(
                     if mean_loss < 0.995 * state.best_loss:
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
-                if (number := grid_rhythm.due(epoch_before, epoch, state.step)) is not None:
-                    draw_samples(run.progress / f"quick_epoch_{number}.png", few, 20)
+                if grid_number is not None:
+                    draw_samples(run.progress / f"quick_epoch_{grid_number}.png", few, 20)
                 if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
                     state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
@@ -220,14 +243,30 @@ def _train(
     return journal.status
 
 
+def with_classes(config: RunConfig, found: catalogue.Pictures) -> RunConfig:
+    """The settings with a network for the classes that were found, if it is to learn them. Raises `StudioError`."""
+    if not config.class_conditional:
+        return config
+    count = len(found.classes)
+    if not count:
+        raise UsageError(
+            f"{config.dataset} has no classes to learn: put the pictures of each class into a folder of its own, or train"
+            " without class_conditional."
+        )
+    if config.network.classes not in (0, count):
+        raise DataError(
+            f"{config.dataset} has {count} classes, and {config.name} was begun with {config.network.classes}: bring back"
+            " its folders, or start a new run."
+        )
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, classes=count))
+
+
 def explain(error: BaseException, config: RunConfig) -> StudioError | None:
     """The one line for a person, where an error has one."""
     if isinstance(error, StudioError):
         return error
     if devices.is_out_of_memory(error):
-        return StudioError(
-            f"the device ran out of memory at batch size {config.batch_size}: choose a smaller one, for example {max(1, config.batch_size // 2)}."
-        )
+        return StudioError(too_small(config))
     if isinstance(error, OSError):
         return StudioError(
             f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."
