@@ -14,8 +14,8 @@ Studio.canvas = (element, props, watch, tell) => {
   const words = h("p", { class: "empty" });
   const empty = h("div", { class: "canvas-empty" }, h("div", { class: "canvas-blanks", "aria-hidden": "true" }, ...[...Array(16)].map(() => h("i"))), words);
   const stage = h("div", { class: "canvas-stage" });
-  const files = h("div", { class: "canvas-files", hidden: true });
-  root.append(h("div", { class: "canvas-head" }, line, cancel), progress, empty, stage, files);
+  const files = Studio.saveLinks();
+  root.append(h("div", { class: "canvas-head" }, line, cancel), progress, empty, stage, files.element);
 
   const views = { grid: Studio.gridView(), walk: Studio.walkView(), compare: Studio.compareView() };
   let busy = false;
@@ -26,22 +26,7 @@ Studio.canvas = (element, props, watch, tell) => {
     const view = views[value.view];
     if (stage.firstChild !== view.element) stage.replaceChildren(view.element);
     view.show(value);
-    saveable(value.files || []);
-  };
-
-  // Browsers refuse to save long data: addresses, so the bytes go into a blob.
-  let blobs = [];
-  const saveable = (list) => {
-    blobs.forEach((url) => URL.revokeObjectURL(url));
-    blobs = [];
-    files.hidden = list.length === 0;
-    const link = ({ name, kind, href }) => {
-      const bytes = Uint8Array.from(atob(href.slice(href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
-      const url = URL.createObjectURL(new Blob([bytes], { type: "image/" + kind }));
-      blobs.push(url);
-      return h("a", { class: "quiet", href: url, download: name, title: t("canvas.save.why") }, t("canvas.save." + kind));
-    };
-    files.replaceChildren(...list.map(link), ...(list.length ? [h("span", { class: "hint" }, t("canvas.save.why"))] : []));
+    files.show(value.files || []);
   };
 
   const draw = () => {

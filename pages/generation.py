@@ -49,21 +49,21 @@ def build(session: "Session") -> None:
                 label=t("generation.sampler"),
                 info=t("generation.sampler.why"),
             )
-            # Three things to make, one below the other and all in sight: nobody has to find out what a tab would hide.
-            with gr.Column(elem_classes="making"):
+            # What the chosen mode asks for besides; the others are hidden (assets/explorer.js, studio.css).
+            with gr.Column(elem_classes="making", elem_id="making_grid"):
                 widgets.heading(t("generation.mode.sample"))
                 with gr.Row():
                     samples = _slider("samples", t("generation.samples"), 16, 1, MOST["samples"])
                     gen_seed = _seed("gen_seed", t("generation.seed"), t("generation.seed.why"), 0)
                 generate_button = gr.Button(t("generation.generate"), variant="primary", elem_id="generate")
-            with gr.Column(elem_classes="making"):
+            with gr.Column(elem_classes="making", elem_id="making_walk"):
                 widgets.heading(t("generation.mode.walk"))
                 with gr.Row():
                     seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
                     seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
                 frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
                 walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
-            with gr.Column(elem_classes="making"):
+            with gr.Column(elem_classes="making", elem_id="making_models"):
                 widgets.heading(t("generation.mode.compare"))
                 several = gr.Dropdown(
                     [],
@@ -79,10 +79,22 @@ def build(session: "Session") -> None:
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
+            widgets.modes()
             canvas = widgets.canvas()
+            widgets.room()
 
     for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
         widgets.as_given(field)
+
+    # The explorers in assets/ ask with the same model and settings as the buttons here.
+    how = {"model": model, "steps": steps, "sampler": sampler}
+    gr.on(
+        [field.change for field in how.values()],
+        None,
+        list(how.values()),
+        js=f"({', '.join(how)}) => {{ Studio.how.set({{ {', '.join(how)} }}); }}",
+        api_visibility="private",
+    )
 
     def on_generate(
         model: str | None, samples: int, seed: int, steps: int, sampler: str, request: gr.Request
@@ -134,7 +146,7 @@ class Maker:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.desk = Desk()
-        self.shelf = shelf.Shelf(session.turns)
+        self.shelf = session.shelf
 
     def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
         """One picture a seed, from `seed` on."""

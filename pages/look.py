@@ -9,7 +9,18 @@ import gradio as gr
 
 from pages.texts import ASSETS, words
 
-SCRIPTS = ("studio.js", "strip.js", "runs.js", "run.js", "chart.js", "film.js", "forms.js", "canvas.js", "scrub.js")
+SCRIPTS = (
+    "studio.js",
+    "strip.js",
+    "runs.js",
+    "run.js",
+    "chart.js",
+    "film.js",
+    "forms.js",
+    "canvas.js",
+    "scrub.js",
+    "explorer.js",
+)
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
 ACCENT = gr.themes.Color(

@@ -54,6 +54,16 @@ def canvas() -> gr.HTML:
     return _widget("canvas", '<section class="canvas"></section>', f"Studio.canvas(element, props, watch, {tell})")
 
 
+def modes() -> gr.HTML:
+    """What can be made, as a row of choices; the choice lives in the page's address."""
+    return _widget("modes", f'<nav class="modes" aria-label="{t("mode.name")}"></nav>', "Studio.modes(element)")
+
+
+def room() -> gr.HTML:
+    """The explorer that is open, if it is one that the canvas does not show."""
+    return _widget("room", '<section class="room" hidden></section>', "Studio.room(element)")
+
+
 def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
     """One line of text that a handler fills; its role makes screen readers tell it."""
     return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)

@@ -14,6 +14,7 @@ from PIL import Image
 from ddpm_core import pictures
 from ddpm_core.config import preset
 from ddpm_core.runs import Run, Status
+from ddpm_core.shelf import Shelf
 from ddpm_core.turns import Turns
 from pages import generation
 from pages.generation import Maker
@@ -28,6 +29,7 @@ class FakeSession:
     def __init__(self, root: Path):
         self.root = root
         self.turns = Turns()
+        self.shelf = Shelf(self.turns)
         self.now = (None, None)
 
     def current(self):
