@@ -53,15 +53,6 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Footprint:
-    parameters: int  # weights
-    flops: int  # of one picture's way forward; a multiplication and an addition are two
-    kept: int  # bytes a picture kept for the backward pass
-    learning: Pass  # forward and backward
-    drawing: Pass  # forward only, as in sampling
-
-
-@dataclass(frozen=True)
 class Arithmetic:
     """On which kind of device, and whether 16-bit numbers are used where autocast allows them."""
 
@@ -69,39 +60,49 @@ class Arithmetic:
     half: bool
 
 
+CARD = Arithmetic(card=True, half=False)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    learning: Pass  # forward and backward
+    drawing: Pass  # forward only, as in sampling
+
+
 @functools.lru_cache(maxsize=64)
 def footprint(network: NetworkConfig, side: int, channels: int, arithmetic: Arithmetic) -> Footprint:
-    """The footprint of `network` for square pictures of `side` pixels. Takes about half a second, the first time."""
+    """The memory of passes of `network` with square pictures of `side` pixels. Takes about half a second, the first time."""
     with torch.device("meta"):
         model = UNet(network, channels)
-
-    def run(learn: bool) -> Ledger:
-        with torch.device("meta"), Ledger(model.parameters()) as ledger:
-            x = torch.empty(PICTURES, channels, side, side)
-            with Autocast(arithmetic):
-                output = model(x, torch.empty(PICTURES))
-            ledger.mark()
-            if learn:
-                target = torch.empty_like(x)
-                (output.float() - target).square().mean(dim=(1, 2, 3)).mean().backward()
-        return ledger
-
-    learning = run(learn=True)
-    model.eval().requires_grad_(False)
-    drawing = run(learn=False)
-    return Footprint(
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        flops=drawing.flops // PICTURES,
-        kept=learning.marked,
-        learning=learning.result(),
-        drawing=drawing.result(),
-    )
+        with Ledger(model.parameters()) as learning:
+            target = torch.empty(PICTURES, channels, side, side)
+            output = _forward(model, side, channels, arithmetic)
+            (output.float() - target).square().mean(dim=(1, 2, 3)).mean().backward()
+            del output, target
+        model.eval().requires_grad_(False)
+        with Ledger(model.parameters()) as drawing:
+            _forward(model, side, channels, arithmetic)
+    return Footprint(learning.result(), drawing.result())
 
 
-def count(network: NetworkConfig, side: int, channels: int) -> tuple[int, int, int]:
-    """(weights, floating-point operations forward, bytes kept for the backward pass on a card in float32), of one picture."""
-    found = footprint(network, side, channels, Arithmetic(card=True, half=False))
-    return found.parameters, found.flops, found.kept
+@functools.lru_cache(maxsize=128)
+def count(network: NetworkConfig, side: int, channels: int, arithmetic: Arithmetic = CARD) -> tuple[int, int, int]:
+    """(weights, floating-point operations forward, bytes kept for the backward pass), all for one picture.
+
+    A multiplication and an addition are two operations.
+    """
+    with torch.device("meta"):
+        model = UNet(network, channels)
+        with Ledger(model.parameters()) as ledger:
+            output = _forward(model, side, channels, arithmetic)
+        kept = ledger.result().each[-1]
+        del output
+    return sum(weight.numel() for weight in model.parameters()), ledger.flops // PICTURES, int(kept)
+
+
+def _forward(model: UNet, side: int, channels: int, arithmetic: Arithmetic) -> Tensor:
+    with Autocast(arithmetic):
+        return model(torch.empty(PICTURES, channels, side, side), torch.empty(PICTURES))
 
 
 @functools.lru_cache(maxsize=64)
@@ -132,7 +133,6 @@ class Ledger(TorchDispatchMode):
         super().__init__()
         self.there = {tensor.untyped_storage()._cdata for tensor in there}
         self.flops = 0
-        self.marked = 0  # bytes a picture that were there at `mark`
         self.entries: list[tuple[int, int]] = []  # (block, bytes): taken, or given back where the bytes are negative
         self.blocks: dict[int, tuple[int, int, Any]] = {}  # by address: (block, bytes, what tells its end)
         self.count = 0
@@ -162,9 +162,6 @@ class Ledger(TorchDispatchMode):
             self.entries.append((block, -size))
 
         self.blocks[address] = block, size, weakref.ref(storage, gone)
-
-    def mark(self) -> None:
-        self.marked = sum(size // PICTURES for _, size, _ in self.blocks.values() if size % PICTURES == 0)
 
     def result(self) -> Pass:
         block, size = np.array(self.entries, dtype=np.int64).reshape(-1, 2).T

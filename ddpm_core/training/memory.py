@@ -21,10 +21,8 @@ from ddpm_core.training.footprint import Arithmetic
 CARDS = (6, 8, 12, 24)  # GB, of the cards that the plan speaks of
 GB = 2**30
 
-# A card whose memory is filled so far still has room for a desktop and for what no plan knows; beyond the second it is a gamble.
+# Memory that is filled so far still has room for a desktop and for what no plan knows; beyond the second it is a gamble.
 FITS, TIGHT = 0.85, 0.95
-# Of the memory that is free when a run starts, the plan takes this part.
-SHARE_OF_FREE = 0.9
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def needed(
     `pictures`: bytes of the data set, if it waits on the device. `grid`: whether it draws sample grids.
     """
     found = footprint.footprint(config.network, config.size, channels, arithmetic)
-    weights = 4 * found.parameters
+    weights = 4 * footprint.count(config.network, config.size, channels)[0]
     matrices, of_update = 0, 0
     if config.optimizer == "muon":
         matrices, of_update = footprint.muon(config.network, config.size, channels)
@@ -204,7 +202,7 @@ def micro_batch(config: RunConfig, channels: int, device: torch.device, pictures
     """
     if config.micro_batch:
         return min(config.micro_batch, config.batch_size)
-    kind, room = arithmetic(device, config.amp), SHARE_OF_FREE * free(device)
+    kind, room = arithmetic(device, config.amp), FITS * free(device)
     for count in _choices(config):
         if needed(config, channels, count, kind, pictures=pictures).total <= room:
             break
@@ -217,7 +215,7 @@ def best_preset(size: int, device: torch.device, **settings: Any) -> str:
         return "cpu"
     standard = preset(size=size, preset="standard", **settings)
     micro = micro_batch(standard, 3, device)
-    whole = needed(standard, 3, micro, arithmetic(device, standard.amp)).total <= SHARE_OF_FREE * free(device)
+    whole = needed(standard, 3, micro, arithmetic(device, standard.amp)).total <= FITS * free(device)
     return "standard" if whole and 8 * micro >= standard.batch_size else "small"
 
 
