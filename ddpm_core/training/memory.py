@@ -61,6 +61,11 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.averages + self.activations + self.pictures
 
     @property
+    def of_steps(self) -> int:
+        """The same without the data set: what three steps with made-up pictures take."""
+        return self.allocated - self.pictures
+
+    @property
     def total(self) -> int:
         return self.allocated + self.beside
 
@@ -95,7 +100,7 @@ def needed(
         highest=highest,
     )
     extra = ON_A_CARD if arithmetic.card else ON_A_PROCESSOR
-    blocks = found_so_far.allocated - pictures
+    blocks = found_so_far.of_steps
     return dataclasses.replace(found_so_far, beside=extra.bytes + int(extra.share * blocks))
 
 
@@ -209,14 +214,15 @@ def micro_batch(config: RunConfig, channels: int, device: torch.device, pictures
     return count
 
 
-def best_preset(size: int, device: torch.device, **settings: Any) -> str:
-    """ "cpu" on a processor; on a card "standard", or "small" where that would have to crawl, an eighth of a batch at a time."""
+def best_preset(settings: dict[str, Any], device: torch.device) -> str:
+    """For these fields of a RunConfig: "cpu" on a processor; on a card "standard", or "small" where that would have to crawl, less
+    than an eighth of a batch at a time."""
     if device.type == "cpu":
         return "cpu"
-    standard = preset(size=size, preset="standard", **settings)
-    micro = micro_batch(standard, 3, device)
-    whole = needed(standard, 3, micro, arithmetic(device, standard.amp)).total <= FITS * free(device)
-    return "standard" if whole and 8 * micro >= standard.batch_size else "small"
+    standard = preset(**{**settings, "preset": "standard"})
+    at_once = micro_batch(standard, 3, device)
+    whole = needed(standard, 3, at_once, arithmetic(device, standard.amp)).total <= FITS * free(device)
+    return "standard" if whole and (standard.micro_batch or 8 * at_once >= standard.batch_size) else "small"
 
 
 def free(device: torch.device) -> int:
@@ -227,7 +233,7 @@ def free(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + unused + ON_A_CARD.bytes
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return min(psutil.virtual_memory().available, _left_in_container())
+    return int(min(psutil.virtual_memory().available, _left_in_container()))
 
 
 def all_of(device: torch.device) -> int:

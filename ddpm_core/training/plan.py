@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ddpm_core import devices
-from ddpm_core.config import RunConfig, default_epochs, held_out_count, preset
+from ddpm_core.config import NETWORKS, SIZES, RunConfig, default_epochs, held_out_count, preset
 from ddpm_core.errors import UsageError
 from ddpm_core.training import cadence, memory, snapshots
 from ddpm_core.training.footprint import Arithmetic, count
@@ -25,6 +25,7 @@ TRIAL_SECONDS = 0.4
 LARGEST_TRIAL = (
     5e9  # operations of one picture forward; about a tenth of a second for forward and backward on two cores
 )
+LONG = 2 * 86400.0  # seconds: beyond this a smaller size is proposed
 SAMPLING_STEPS = 20  # network calls of a sample grid
 # Of a picture's forward and backward pass, the part that is forward: backward makes two products for each of forward's.
 FORWARD = 1 / 3
@@ -53,6 +54,7 @@ class Forecast:
     room: int  # bytes that it has free for the run
     disk: int  # bytes of all checkpoints at the end
     device: str
+    device_type: str  # "cpu", "cuda" or "mps"
 
     @property
     def accumulation(self) -> int:
@@ -93,6 +95,18 @@ class Forecast:
         if self.verdict == "does not fit":
             lines += [f"That is more memory than is free here ({size(self.room)})."]
         return " ".join(lines)
+
+    @property
+    def hint(self) -> str | None:
+        """What to try first, where a run takes very long."""
+        smaller = [side for side in SIZES if side < self.config.size]
+        if self.seconds < LONG or not smaller:
+            return None
+        # As many pictures through the same preset's smaller network take time by their work.
+        side = smaller[-1]
+        work = count(NETWORKS[self.config.preset, side], side, self.channels)[1]
+        seconds = self.seconds * work / self.flops
+        return f"That is long. To see first whether it learns what you want: --size={side} takes about {duration(seconds)}."
 
 
 def forecast(
@@ -158,6 +172,7 @@ def forecast(
         room=memory.free(device),
         disk=4 * parameters * files + 2 * 20 * parameters,
         device=devices.describe(device),
+        device_type=device.type,
     )
 
 
