@@ -4,7 +4,7 @@
     python -m benchmarks.memory --only cpu-32,standard-32 --kinds memory
 
 Every row has a process of its own. On a card the memory is torch's own largest sum of blocks, on a processor how much the process
-grew. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the forecast's trial just
+grew beyond the program itself. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the forecast's trial just
 before. Writes benchmarks/results/memory.json.
 """
 
@@ -23,7 +23,7 @@ import torch
 
 from benchmarks import machine
 from ddpm_core import devices
-from ddpm_core.config import RunConfig, preset
+from ddpm_core.config import NetworkConfig, RunConfig, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import new_run
@@ -75,6 +75,8 @@ def memory_of(row: Row, device_name: str) -> dict[str, Any]:
     """Bytes measured and planned. To be called in a process that has done nothing else."""
     device = devices.choose(device_name)
     devices.keep_freed_memory()
+    # What loads torch's own code is the program's part, not the run's.
+    measured_peak(RunConfig("toy", 16, network=NetworkConfig(16, (1, 2)), amp=row.amp), 3, 1, device, steps=1)
     measured = measured_peak(row.config, 3, row.micro_batch, device)
     kind = memory.arithmetic(device, row.amp)
     planned = memory.needed(row.config, 3, row.micro_batch, kind, grid=False)
