@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
-from ddpm_core.config import PRESETS, SIZES, RunConfig, check_name, default_name, preset
+from ddpm_core.config import RunConfig, check_name, default_name, preset
+from ddpm_core.training.flags import NO_SETTINGS, parser
 
 if TYPE_CHECKING:
     from ddpm_core.data.catalogue import DatasetInfo
@@ -17,121 +18,6 @@ if TYPE_CHECKING:
     from ddpm_core.training.control import Control
 
 # torch and all that needs it is imported inside functions: --help and a mistyped flag should not wait for it.
-
-EXAMPLES = """\
-examples:
-  python train_high_res.py                                   4,495 small drawings (OpenMoji), no download
-  python train_high_res.py --dataset=cifar10 --size=64
-  python train_high_res.py --dataset=cifar10 --size=128
-  python train_high_res.py --dataset=cifar10 --size=256      needs a high-end graphics card
-  python train_high_res.py --dataset=~/Pictures/cats --size=64 --name cats
-  python train_high_res.py --resume --name cats              goes on where it was stopped (Ctrl-C)
-  python train_high_res.py --resume --name cats --epochs=100 makes a finished run longer
-
-then:
-  python inference_high_res.py --model=checkpoints/cats/ddpm_best.pt --samples=16
-"""
-
-# The flags that are settings of the run (config.RunConfig); the others say where and how.
-SETTINGS = [
-    "dataset",
-    "size",
-    "preset",
-    "epochs",
-    "max_steps",
-    "batch_size",
-    "lr",
-    "cooldown",
-    "augment",
-    "seed",
-    "device",
-    "from_model",
-    "amp",
-    "snapshots",
-    "compile",
-]
-
-
-def parser(dataset: str, size: int) -> commandline.Parser:
-    """The flags; `dataset` and `size` are what is trained when nobody says."""
-    whole, number, one_of = commandline.whole, commandline.number, commandline.one_of
-    flags = commandline.Parser(
-        description="Train a diffusion model. Every flag has a good default; stop at any time with Ctrl-C.",
-        epilog=EXAMPLES,
-    )
-    what = flags.add_argument_group("what to learn")
-    what.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="openmoji, openmoji:GROUP, fashion_mnist, cifar10, or the path of a folder of images"
-        f" (default: {dataset})",
-    )
-    what.add_argument(
-        "--size",
-        type=one_of(*SIZES, what="size"),
-        metavar="PIXELS",
-        help=f"side of the pictures: {', '.join(map(str, SIZES))} (default: {size})",
-    )
-    what.add_argument(
-        "--preset",
-        type=one_of("auto", *PRESETS, what="preset"),
-        metavar="NAME",
-        help="size of the network: cpu (learns on two cores), standard (wants a graphics card),"
-        " classic (the recipe of the 2020 paper, slow, to compare with), or auto: what this machine can do (default)",
-    )
-    what.add_argument("--from-model", metavar="FILE", help="start from this trained model instead of from nothing")
-
-    long = flags.add_argument_group("how long and how")
-    long.add_argument(
-        "--epochs",
-        type=whole(1, 1_000_000),
-        metavar="N",
-        help="passes over the pictures (default: 50, more for a small set)",
-    )
-    long.add_argument(
-        "--max-steps",
-        type=whole(0, 1_000_000_000),
-        metavar="N",
-        help="stop after this many steps even so; 0: no limit, also for a run that had one (default)",
-    )
-    long.add_argument(
-        "--batch-size", type=whole(1, 4096), metavar="N", help="pictures in one step (default: the preset's)"
-    )
-    long.add_argument("--lr", type=number(1e-7, 1.0), metavar="RATE", help="learning rate (default: the preset's)")
-    long.add_argument(
-        "--cooldown",
-        type=number(0.0, 1.0),
-        metavar="SHARE",
-        help="over this last share of the run the learning rate falls to zero, for example 0.2;"
-        " with --resume and --max-steps it brings a run to a good end (default: 0)",
-    )
-    long.add_argument(
-        "--augment",
-        type=number(0.0, 0.5),
-        metavar="P",
-        help="for small sets: also learn from mirrored, turned, scaled and shifted pictures, each with this chance;"
-        " the network is told, and draws them as they were. Try 0.12 (default: 0)",
-    )
-    long.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), metavar="N", help="the same seed gives the same run (default: 0)"
-    )
-    long.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
-    long.add_argument("--no-amp", dest="amp", action="store_false", help="no mixed precision")
-    long.add_argument(
-        "--no-snapshots", dest="snapshots", action="store_false", help="keep no small copies of the weight averages"
-    )
-    long.add_argument("--no-compile", dest="compile", action="store_false", help="no torch.compile")
-
-    where = flags.add_argument_group("where")
-    where.add_argument("--name", metavar="NAME", help="the run's folder (default: made of data set and size)")
-    where.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    where.add_argument(
-        "--output-dir",
-        metavar="FOLDER",
-        help="where checkpoints/, samples/ and training_progress/ go (default: this folder)",
-    )
-    where.add_argument("--data-dir", metavar="FOLDER", help="where data sets are kept (default: data)")
-    return flags
 
 
 def main(argv: Sequence[str] | None = None, *, dataset: str = "openmoji", size: int = 64) -> int:
@@ -143,7 +29,7 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     """All that can be wrong is found before anything is written: settings, then data, then device, then the run."""
     root = Path(given.get("output_dir", ".")).expanduser()
     data_dir = Path(given.get("data_dir", "data")).expanduser()
-    settings = {key: given[key] for key in SETTINGS if key in given}
+    settings = {key: value for key, value in given.items() if key not in NO_SETTINGS}
     if settings.get("preset") == "auto":
         del settings["preset"]
     if "name" in given:
@@ -154,6 +40,9 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     else:
         settings["max_steps"] = settings.get("max_steps") or None
         run, config, info = fresh(root, data_dir, given, {"dataset": dataset, "size": size, **settings})
+    if given.get("plan"):
+        tell_whole_plan(run, config, info, resume="resume" in given)
+        return 0
     tell_plan(run, config, info, resume="resume" in given)
     status = train(run, config, data_dir, resume="resume" in given)
     tell_end(run, status, given)
@@ -178,7 +67,11 @@ def fresh(
     if "from_model" in settings:
         model = checkpoint.load_model(Path(typed["from_model"]).expanduser())
         settings = {"preset": model.config.preset, **settings}
-    config = preset(**{"preset": "cpu" if device.type == "cpu" else "standard", **settings}, name=run.name)
+    if "preset" not in settings:
+        from ddpm_core.training.memory import best_preset
+
+        settings["preset"] = best_preset(settings, device)
+    config = preset(**settings, name=run.name)
     if "from_model" in settings:
         checkpoint.check_start(model, config, info.channels, typed["from_model"])
     return run, config, info
@@ -214,13 +107,42 @@ def lasting(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def tell_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: bool) -> None:
+    """What will be trained, what it will take, and what is in the way of more."""
+    from ddpm_core import devices
     from ddpm_core.training.plan import forecast
 
-    status = run.status() if resume else None
-    start = f"Resuming {run.name} at step {status.step:,}" if status else f"Training {run.name}"
-    print(
-        f"{start}: {info.title} at {config.size} px. {forecast(config, info.pictures, info.channels).text}", flush=True
-    )
+    step = made(run) if resume else 0
+    start = f"Resuming {run.name} at step {step:,}" if resume else f"Training {run.name}"
+    plan = forecast(config, info.pictures, info.channels, step=step)
+    print(f"{start}: {info.title} at {config.size} px, preset {config.preset}. {plan.text}", flush=True)
+    advice = devices.advice() if plan.device_type == "cpu" and config.device == "auto" else None
+    for line in (advice, plan.hint):
+        if line:
+            print(line, flush=True)
+
+
+def tell_whole_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: bool) -> None:
+    """For --plan: everything that is known before the start, and on a card what three real steps take."""
+    from ddpm_core import devices
+    from ddpm_core.training.plan import forecast, size
+    from ddpm_core.training.plan_sheet import sheet
+    from ddpm_core.training.rehearsal import measured_peak
+
+    plan = forecast(config, info.pictures, info.channels, step=made(run) if resume else 0)
+    print(f"The plan for {run.name}, {info.title} at {config.size} px:\n\n{sheet(plan)}", flush=True)
+    device = devices.choose(config.device)
+    if device.type == "cuda":
+        measured = measured_peak(config, plan.channels, plan.micro_batch, device)
+        print(f"\n  three steps took {size(measured)} of its memory; the plan says {size(plan.memory.of_steps)}")
+    for line in (devices.advice(), plan.hint):
+        if line:
+            print(f"\n  {line}")
+
+
+def made(run: "Run") -> int:
+    """The steps that a run has made."""
+    status = run.status()
+    return status.step if status else 0
 
 
 def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Status":

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from ddpm_core.config import SIZES
+from ddpm_core.presets import PRESETS, TABLE
 
 HOUSE = Path(__file__).parents[1]
 RESULTS = HOUSE / "benchmarks" / "results"
@@ -242,12 +244,61 @@ def of_profile(title: str, found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def presets(results: Path) -> str:
+    """The preset table (ddpm_core/presets.py), size by size."""
+    lines = [
+        "| px | preset | weights | model file | GFLOP a picture | MB a picture, mixed precision | float32 | batch |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for size in SIZES:
+        for name in PRESETS:
+            row = TABLE[name, size]
+            lines.append(
+                f"| {size} | `{name}` | {row.weights:g} M | {4 * row.weights:.0f} MB | {row.gflop:g} | {row.mixed:g} | {row.full:g}"
+                f" | {row.batch_size} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def memory(results: Path) -> str:
+    """The plan's memory and pace beside what was measured."""
+    path = results / "memory.json"
+    if not path.exists():
+        return NOT_YET
+    found: dict[str, Any] = json.loads(path.read_text())
+    lines = [
+        "| network | at once | arithmetic | memory, measured | planned | off by | images/s, measured | forecast | off by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"].values():
+        cells = [f"`{row['preset']}`, {row['size']} px", f"{row['micro_batch']} of {row['batch_size']}"]
+        cells += ["mixed" if row.get("half") else "float32"]
+        cells += (
+            [f"{row['measured'] / 1e6:.0f} MB", f"{row['planned'] / 1e6:.0f} MB"] if "measured" in row else ["", ""]
+        )
+        cells += [_off(row["planned"], row["measured"])] if "measured" in row else [""]
+        if "forecast" in row:
+            cells += [f"{row['images_per_second']:g}", f"{row['forecast']:g}"]
+            cells += [_off(row["forecast"], row["images_per_second"])]
+        else:
+            cells += ["", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`"]
+    return "\n".join(lines) + "\n"
+
+
+def _off(told: float, measured: float) -> str:
+    return f"{100 * (told / measured - 1):+.0f} %"
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
     "quality": quality,
     "ablation": ablation,
     "profile": profile,
     "growing": growing,
+    "presets": presets,
+    "memory": memory,
 }
 
 

@@ -1,4 +1,4 @@
-"""Every setting of a run in one validated place, and the presets for each picture size.
+"""Every setting of a run in one validated place.
 
 This file imports no torch, so that the studio's page and `--help` are there at once.
 """
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddpm_core.errors import UsageError
+from ddpm_core.presets import PRESETS, TABLE, recipe
 
 SIZES = (32, 64, 96, 128, 256)
-PRESETS = ("cpu", "standard", "classic")
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "eps", "edm")
 LOSS_WEIGHTS = ("min-snr", "simple")
@@ -104,65 +104,8 @@ class NetworkConfig:
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
 
-# The networks of the presets. `standard` follows the model sizes of the guide (about 35, 145, 380 and 890 MB as float32);
-# `cpu` learns on two processor cores: feature maps of at most 32 x 32, and attention in the middle alone. (Measured on OpenMoji
-# at 32 px, 100 seconds on one core: attention on the second level too costs a quarter of the pace, validation loss 0.041
-# instead of 0.037.)
-NETWORKS: dict[tuple[str, int], NetworkConfig] = {
-    ("cpu", 32): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=2, attention=()),
-    ("cpu", 64): NetworkConfig(width=64, multipliers=(1, 2), blocks=1, patch=4, attention=()),
-    ("cpu", 96): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=()),
-    ("cpu", 128): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=()),
-    ("cpu", 256): NetworkConfig(width=64, multipliers=(1, 2, 2), blocks=1, patch=8, attention=()),
-    ("standard", 32): NetworkConfig(width=96, multipliers=(1, 2, 3), blocks=1, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 64): NetworkConfig(width=144, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 96): NetworkConfig(width=160, multipliers=(1, 2, 3), blocks=2, patch=2, attention=(1, 2), dropout=0.1),
-    ("standard", 128): NetworkConfig(
-        width=168, multipliers=(1, 2, 3, 4), blocks=2, patch=2, attention=(2, 3), dropout=0.1
-    ),
-    ("standard", 256): NetworkConfig(
-        width=352, multipliers=(1, 2, 3), blocks=2, patch=4, attention=(1, 2), dropout=0.1
-    ),
-    # The 2020 paper's widths, levels and attention where its maps are 16 x 16, from its CIFAR-10 (32 px) and LSUN (256 px)
-    # models; the sizes between are ours. Full resolution everywhere: a reference, not a fast one.
-    ("classic", 32): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(1,), dropout=0.1),
-    ("classic", 64): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(2,), dropout=0.1),
-    ("classic", 96): NetworkConfig(width=128, multipliers=(1, 2, 2, 2), blocks=2, patch=1, attention=(3,)),
-    ("classic", 128): NetworkConfig(width=128, multipliers=(1, 1, 2, 2, 4), blocks=2, patch=1, attention=(3,)),
-    ("classic", 256): NetworkConfig(width=128, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, patch=1, attention=(4,)),
-}
-
-# Ho et al. 2020, arXiv 2006.11239, section 4 and appendix B: Adam, no decay of the rate, one constant average.
-_PAPER_2020: dict[str, Any] = {
-    "prediction": "eps",
-    "schedule": "linear",
-    "loss_weight": "simple",
-    "noise_levels": "independent",
-    "optimizer": "adamw",  # without weight decay it is Adam
-    "adam_beta2": 0.999,
-    "warmup_steps": 5000,
-    "ema_decay": 0.9999,
-    "snapshots": False,
-}
-
-# Batch and learning rate that go with them.
-_RECIPES: dict[tuple[str, int], dict[str, Any]] = {
-    ("cpu", 32): {"batch_size": 32, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
-    ("cpu", 64): {"batch_size": 32, "lr": 2e-3, "warmup_steps": 50, "decay_steps": 2000},
-    ("cpu", 96): {"batch_size": 32, "lr": 7e-4},
-    ("cpu", 128): {"batch_size": 32, "lr": 7e-4},
-    ("cpu", 256): {"batch_size": 32, "lr": 7e-4},
-    ("standard", 32): {"batch_size": 128, "lr": 6e-4},
-    ("standard", 64): {"batch_size": 64, "lr": 3e-4},
-    ("standard", 96): {"batch_size": 32, "lr": 2e-4},
-    ("standard", 128): {"batch_size": 32, "lr": 2e-4},
-    ("standard", 256): {"batch_size": 16, "lr": 1e-4},
-    ("classic", 32): {**_PAPER_2020, "batch_size": 128, "lr": 2e-4},
-    ("classic", 64): {**_PAPER_2020, "batch_size": 128, "lr": 2e-4},
-    ("classic", 96): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
-    ("classic", 128): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
-    ("classic", 256): {**_PAPER_2020, "batch_size": 64, "lr": 2e-5},
-}
+# What each preset's network costs stands beside it in the table (presets.py).
+NETWORKS: dict[tuple[str, int], NetworkConfig] = {key: NetworkConfig(**row.network) for key, row in TABLE.items()}
 
 
 @dataclass(frozen=True)
@@ -332,15 +275,20 @@ class RunConfig:
 
 
 def preset(dataset: str = "openmoji", size: int = 32, preset: str = "cpu", **settings: Any) -> RunConfig:
-    """The settings for one data set, picture size (32, 64, 96, 128, 256) and preset ("cpu", "standard", "classic").
+    """The settings for one data set, picture size (32, 64, 96, 128, 256) and preset (presets.py: "cpu" to "large", "classic").
 
     Any field of `RunConfig` can be given by name and wins over the preset's. Raises `UsageError`.
     """
     _check_choice("preset", preset, PRESETS)
     if size not in SIZES:
         raise UsageError(f"size {size!r} is not one of {', '.join(map(str, SIZES))}: choose {_nearest_size(size)}.")
-    recipe = {"network": NETWORKS[preset, size], **_RECIPES[preset, size], **settings}
-    return RunConfig(dataset=dataset, size=size, preset=preset, **recipe)
+    chosen = {"network": NETWORKS[preset, size], **recipe(preset, size), **settings}
+    return RunConfig(dataset=dataset, size=size, preset=preset, **chosen)
+
+
+def held_out_count(pictures: int, share: float) -> int:
+    """How many of a set's pictures are never trained on: `share` of them, rounded down; of fewer than 20 none."""
+    return int(share * pictures) if pictures >= 20 else 0
 
 
 def default_epochs(pictures: int) -> int:

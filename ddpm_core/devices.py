@@ -9,16 +9,22 @@ import sys
 
 import torch
 
+from ddpm_core.cards import advice as advice  # "why is my card not used?" is asked here
+from ddpm_core.cards import has_kernels, other_build
 from ddpm_core.errors import UsageError
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device for "auto", "cpu", "cuda", "cuda:1" or "mps". Raises `UsageError` where this machine has no such device."""
+    """The device for "auto", "cpu", "cuda", "cuda:1" or "mps". Raises `UsageError` where this machine has no such device, or
+    this torch no kernels for it."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise UsageError(f"device {name!r} is unknown: choose auto, cpu, cuda, cuda:0 or mps.")
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if cards else "mps" if torch.backends.mps.is_available() else "cpu")
+        card = next((number for number in range(cards) if has_kernels(number)), None)
+        if card is not None:
+            return torch.device(f"cuda:{card}" if card else "cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name == "mps" and not torch.backends.mps.is_available():
         raise UsageError("device mps is not here (it is the graphics of an Apple computer): use --device cpu or auto.")
     if name.startswith("cuda"):
@@ -28,6 +34,8 @@ def choose(name: str = "auto") -> torch.device:
             raise UsageError(
                 f"device {name} is not here: {found}. Use --device {'cuda:0' if cards else 'cpu'} or auto."
             )
+        if not has_kernels(number):
+            raise UsageError(f"{other_build(number)} Or use --device cpu.")
     return torch.device(name)
 
 

@@ -17,9 +17,10 @@ from PIL import Image
 import train_high_res
 from ddpm_core import commandline
 from ddpm_core.checkpoint import load_model
-from ddpm_core.config import default_name, preset
+from ddpm_core.config import RunConfig, default_name, preset
 from ddpm_core.errors import UsageError
 from ddpm_core.runs import Run
+from ddpm_core.training import flags as flags_of_training
 
 HOUSE = Path(train_high_res.__file__).parent
 
@@ -94,7 +95,7 @@ def test_the_ranges_of_the_flags_are_those_of_the_settings():
 
     flags = train_high_res.parser("openmoji", 64)
     for action in flags._actions:
-        if action.dest in ("epochs", "max_steps", "batch_size", "lr", "seed"):
+        if action.dest in ("epochs", "max_steps", "batch_size", "micro_batch", "lr", "seed"):
             for value in (
                 "0",
                 "1",
@@ -124,7 +125,7 @@ def test_the_ranges_of_the_flags_are_those_of_the_settings():
         (["--frobnicate"], "--help"),
         (["cifar10"], "'cifar10'"),
         (["--epochs"], "--epochs: expected one argument"),
-        (["--preset", "huge"], "choose auto, cpu, standard"),
+        (["--preset", "huge"], "choose auto, cpu, small, standard, large, classic"),
         (["--name", ""], "cannot name a run"),
         (["--name", "../x"], "cannot name a run"),
         (["--name", "a\nb"], "cannot name a run"),
@@ -227,6 +228,7 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert train_high_res.main(["--resume", "--name", "halves"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith(f"Resuming halves at step {status.step}: ")
+    assert f"{12 - status.step} of 12 steps" in out.splitlines()[0] and "are left" in out.splitlines()[0]
     one, two = load_model(whole.final_path), load_model(halves.final_path)
     assert (one.step, one.images) == (two.step, two.images) == (12, 48)
     assert one.weights.keys() == two.weights.keys() and len(one.weights) > 10
@@ -341,8 +343,45 @@ def test_a_closed_terminal_saves_and_ends_like_sigterm(monkeypatch):
     assert codes == []
 
 
-def test_settings_and_flags_agree():
-    flags = {action.dest for action in train_high_res.parser("openmoji", 64)._actions}
-    assert set(train_high_res.SETTINGS) <= flags
+def test_every_flag_is_a_setting_or_says_where():
+    flags = {action.dest for action in flags_of_training.parser("openmoji", 64)._actions} - {"help"}
+    settings = {field.name for field in dataclasses.fields(RunConfig)}
+    assert set(flags_of_training.NO_SETTINGS) < flags
+    assert flags - set(flags_of_training.NO_SETTINGS) <= settings
     with pytest.raises(UsageError):
         preset(size=30)
+
+
+# ---- the plan
+
+
+def test_the_plan_is_told_and_nothing_is_trained(here, capsys):
+    before = everything(here.parent)
+    assert train_high_res.main(["--dataset=../dots", "--size=32", "--preset=cpu", "--device=cpu", "--plan"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("The plan for dots_32x32, dots at 32 px:") and err == ""
+    for words in (
+        "38 to learn from, 2 held out",
+        "32 pictures a step",
+        "1.5 million weights",
+        "24 GB fits",
+        "an epoch",
+    ):
+        assert words in out, words
+    assert everything(here.parent) == before
+
+
+def test_what_is_in_the_way_of_the_card_is_said_at_the_start(here, capsys, monkeypatch):
+    from ddpm_core import devices
+
+    monkeypatch.setattr(devices, "advice", lambda: "The GTX 1060 wants another torch.")
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(train_high_res, "train", lambda *_, **__: None)
+    monkeypatch.setattr(train_high_res, "tell_end", lambda *_: None)
+    argv = ["--dataset=../dots", "--size=32", "--max-steps=2"]
+    assert train_high_res.main(argv) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Training dots_32x32: ") and "preset cpu" in first and "on this processor" in first
+    assert second == "The GTX 1060 wants another torch."
+    assert train_high_res.main([*argv, "--device=cpu"]) == 0  # was wanted so
+    assert len(capsys.readouterr().out.splitlines()) == 1

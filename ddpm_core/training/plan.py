@@ -6,52 +6,107 @@ The time comes from a trial of a second or less with the very network on the ver
 import contextlib
 import functools
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_core import devices
-from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, default_epochs
+from ddpm_core.config import NETWORKS, SIZES, RunConfig, default_epochs, held_out_count, preset
 from ddpm_core.errors import UsageError
-from ddpm_core.network.unet import UNet
-from ddpm_core.training import cadence, snapshots
-from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training import cadence, memory, snapshots
+from ddpm_core.training.footprint import Arithmetic, count
+from ddpm_core.training.memory import Fit, Memory
 from ddpm_core.training.previews import FIRST_PREVIEW
+from ddpm_core.training.rehearsal import Rehearsal
 
 TRIAL_SECONDS = 0.4
 LARGEST_TRIAL = (
     5e9  # operations of one picture forward; about a tenth of a second for forward and backward on two cores
 )
+LONG = 2 * 86400.0  # seconds: beyond this a smaller size is proposed
+SAMPLING_STEPS = 20  # network calls of a sample grid
+# Of a picture's forward and backward pass, the part that is forward: backward makes two products for each of forward's.
+FORWARD = 1 / 3
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Counted, but for `images_per_second`, which a short trial measured, and what follows from it."""
+    """Counted, but for `pace`, which a short trial measured, and what follows from it."""
 
+    config: RunConfig
+    channels: int
     parameters: int
     flops: int  # of one picture's way through the network, forward only
-    pictures: int
+    pictures: int  # to learn from
+    held_out: int  # pictures that are never trained on
     epochs: int
-    steps: int
+    steps: int  # of the whole run
+    step: int  # made already
+    micro_batch: int  # pictures in memory at once
     images_per_second: float
-    seconds: float  # of the whole run
+    seconds_per_epoch: float
+    seconds: float  # of what is left of the run
     first_sample_seconds: float
-    memory: int  # bytes on the device at the height of a step, estimated
+    memory: Memory  # at the height of the run
+    arithmetic: Arithmetic  # how the device computes
+    room: int  # bytes that it has free for the run
     disk: int  # bytes of all checkpoints at the end
     device: str
+    device_type: str  # "cpu", "cuda" or "mps"
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of a step."""
+        return math.ceil(self.config.batch_size / self.micro_batch)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.pictures / self.config.batch_size
+
+    @property
+    def verdict(self) -> str:
+        """Whether it "fits", is "tight" or "does not fit" here and now."""
+        return memory.verdict(self.memory.total, self.room)
+
+    @functools.cached_property
+    def fits(self) -> tuple[Fit, ...]:
+        """The same run on cards of 6, 8, 12 and 24 GB."""
+        return memory.fits(self.config, self.channels, self.pictures * self.channels * self.config.size**2)
 
     @property
     def text(self) -> str:
-        """One line for a person."""
-        return (
-            f"{in_words(self.steps, 'step')} ({in_words(self.epochs, 'epoch')} of {in_words(self.pictures, 'picture')}) in about"
-            f" {duration(self.seconds)} at {self.images_per_second:.3g} images/s on this {self.device}."
-            f" First pictures after about {duration(self.first_sample_seconds)}."
-            f" {self.parameters / 1e6:.1f} million weights, {size(self.memory)} of memory, {size(self.disk)} of disk."
-        )
+        """A line or two for a person."""
+        counted = f"{in_words(self.epochs, 'epoch')} of {in_words(self.pictures, 'picture')}"
+        if self.held_out:
+            counted += f", {self.held_out:,} more held out"
+        pace = f"about {duration(self.seconds)} at {self.images_per_second:.3g} images/s on this {self.device}."
+        if self.step:
+            lines = [f"{self.steps - self.step:,} of {in_words(self.steps, 'step')} ({counted}) are left: {pace}"]
+        else:
+            lines = [f"{in_words(self.steps, 'step')} ({counted}) in {pace}"]
+            lines += [f"First pictures after about {duration(self.first_sample_seconds)}."]
+        if self.accumulation > 1:
+            lines += [f"A batch of {self.config.batch_size}, {self.micro_batch} at a time."]
+        lines += [
+            f"{self.parameters / 1e6:.1f} million weights, {size(self.memory.total)} of memory, {size(self.disk)} of disk."
+        ]
+        if self.verdict == "does not fit":
+            lines += [f"That is more memory than is free here ({size(self.room)})."]
+        return " ".join(lines)
+
+    @property
+    def hint(self) -> str | None:
+        """What to try first, where a run takes very long."""
+        smaller = [side for side in SIZES if side < self.config.size]
+        if self.seconds < LONG or not smaller:
+            return None
+        # As many pictures through the same preset's smaller network take time by their work.
+        side = smaller[-1]
+        work = count(NETWORKS[self.config.preset, side], side, self.channels)[1]
+        seconds = self.seconds * work / self.flops
+        return f"That is long. To see first whether it learns what you want: --size={side} takes about {duration(seconds)}."
 
 
 def forecast(
@@ -59,146 +114,115 @@ def forecast(
     pictures: int,
     channels: int,
     *,
+    step: int = 0,
     turn: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
 ) -> Forecast:
-    """The cost of `config` on a set of `pictures` pictures with `channels` channels (1 or 3).
+    """The cost of `config` on a set of `pictures` pictures with `channels` channels (1 or 3); of the rest of it, from `step` on.
 
     `turn` is taken around the trial, so that it does not run beside a training step. Raises `UsageError` for a device that is
-    not here.
+    not here, and for a network that does not fit there at all.
     """
     device = devices.choose(config.device)
+    channels = {"grey": 1, "colour": 3}.get(config.colour, channels)
+    held_out = held_out_count(pictures, config.held_out)
+    pictures -= held_out
+    of_set = pictures * channels * config.size**2  # bytes, one a value
+    on_device = of_set if device.type == "cpu" else 0  # a card's fast memory is the network's first; see data_on
+    arithmetic = memory.arithmetic(device, config.amp)
     with turn():
-        pace = images_per_second(
-            config.network, config.size, channels, config.batch_size, config.amp, device, config.optimizer
-        )
-    parameters, flops, activations = count(config.network, config.size, channels)
+        micro_batch = memory.micro_batch(config, channels, device, on_device)
+        found = pace(config, channels, device, micro_batch)
+    parameters, flops, _ = count(config.network, config.size, channels)
+
     epochs = config.epochs or default_epochs(pictures)
     steps = math.ceil(epochs * pictures / config.batch_size)
     if config.max_steps and config.max_steps < steps:
         steps = config.max_steps
         epochs = math.ceil(steps * config.batch_size / pictures)
-    # Weights, gradients, two moments and the two averages; then what the backward pass needs, at half precision under amp.
-    half = 0.5 if config.amp and devices.bfloat16_pays(device) else 1.0
-    memory = 6 * 4 * parameters + int(half * activations) * config.batch_size
-    if device.type == "cpu":  # there the pictures wait in the same memory, a byte a value
-        memory += pictures * channels * config.size**2
-    files_of_epochs = cadence.count(cadence.checkpoints(config.checkpoint_every), steps, pictures, config.batch_size)
+    step = min(step, steps)
+    step_seconds = config.batch_size * found.picture + found.update
+
+    def due(rhythm: cadence.Cadence) -> int:
+        return cadence.count(rhythm, steps, pictures, config.batch_size)
+
+    files_of_epochs = due(cadence.checkpoints(config.checkpoint_every))
+    # Each epoch file comes with a large grid; the small ones come more often.
+    few, many = (36, 64) if config.size <= 64 else (16, 36)
+    drawn = few * due(cadence.grids(config.sample_every)) + many * files_of_epochs
+    drawing = drawn * SAMPLING_STEPS * FORWARD * found.picture
     # A snapshot holds both averages in two bytes a weight: as much as a model file.
     files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
-    disk = 4 * parameters * files + 2 * 20 * parameters
     return Forecast(
+        config=config,
+        channels=channels,
         parameters=parameters,
         flops=flops,
         pictures=pictures,
+        held_out=held_out,
         epochs=epochs,
         steps=steps,
-        images_per_second=pace,
-        seconds=steps * config.batch_size / pace,
-        first_sample_seconds=min(FIRST_PREVIEW, steps) * config.batch_size / pace,
-        memory=memory,
-        disk=disk,
+        step=step,
+        micro_batch=micro_batch,
+        images_per_second=config.batch_size / step_seconds,
+        seconds_per_epoch=pictures / config.batch_size * step_seconds,
+        seconds=(steps - step) * step_seconds + drawing * (steps - step) / steps,
+        first_sample_seconds=min(FIRST_PREVIEW, steps) * step_seconds,
+        memory=memory.needed(config, channels, micro_batch, arithmetic, pictures=on_device),
+        arithmetic=arithmetic,
+        room=memory.free(device),
+        disk=4 * parameters * files + 2 * 20 * parameters,
         device=devices.describe(device),
+        device_type=device.type,
     )
 
 
-@functools.lru_cache(maxsize=64)
-def count(network: NetworkConfig, side: int, channels: int) -> tuple[int, int, int]:
-    """(weights, floating-point operations forward, bytes kept for the backward pass in float32), all for one picture.
+class Pace(NamedTuple):
+    """Seconds."""
 
-    Nothing is computed: the network runs on shapes alone.
-    """
-    with torch.device("meta"):
-        model = UNet(network, channels)
-        x, log_sigma = torch.empty(1, channels, side, side), torch.empty(1)
-    # By storage: attention keeps several views of one tensor, and views of its weights.
-    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    counter = FlopCounterMode(display=False)
-    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(x, log_sigma)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return parameters, counter.get_total_flops(), sum(kept.values())
+    picture: float  # of one picture's way forward and backward
+    update: float  # of what follows once a step: optimizer and averages
 
 
-def images_per_second(
-    network: NetworkConfig,
-    side: int,
-    channels: int,
-    batch_size: int,
-    amp: bool,
-    device: torch.device,
-    optimizer: str = "muon",
-) -> float:
-    """Pictures a second through forward, backward and optimizer, measured on `device`."""
-    flops = count(network, side, channels)[1]
+def pace(config: RunConfig, channels: int, device: torch.device, micro_batch: int) -> Pace:
+    """How fast `config` learns with so many pictures at once, measured on `device`."""
+    parameters, flops, _ = count(config.network, config.size, channels)
     if device.type != "cpu" or flops < LARGEST_TRIAL:
-        return _trial(network, side, channels, batch_size, amp, device, optimizer)
+        return _trial(config, channels, device, micro_batch)
     # On a processor a trial of a large network would take minutes: measure a small one and scale by the work.
-    small = NETWORKS["standard", 32]
-    return _trial(small, 32, channels, batch_size, amp, device, optimizer) * count(small, 32, channels)[1] / flops
+    small = preset(size=32, preset="standard", optimizer=config.optimizer, amp=config.amp)
+    of_small = count(small.network, small.size, channels)
+    found = _trial(small, channels, device, small.batch_size)
+    return Pace(found.picture * flops / of_small[1], found.update * parameters / of_small[0])
 
 
-_best_pace: dict[tuple, float] = {}
+_best_pace: dict[tuple, Pace] = {}
 
 
-def _trial(
-    network: NetworkConfig,
-    side: int,
-    channels: int,
-    batch_size: int,
-    amp: bool,
-    device: torch.device,
-    optimizer: str = "muon",
-) -> float:
+def _trial(config: RunConfig, channels: int, device: torch.device, micro_batch: int) -> Pace:
     """The pace of the largest batch that was tried. The best of all trials counts: other work only slows them."""
-    pace = 0.0
+    found: Pace | None = None
     try:
-        for measured in _paces(network, side, channels, batch_size, amp, device, optimizer):
-            pace = measured
+        rehearsal = Rehearsal(config, channels, device)
+        rehearsal.learn(1)
+        rehearsal.update()  # the first time pays for choosing kernels and for making the optimizer's memory
+        rehearsal.learn(1)
+        update = rehearsal.seconds(0)
+        pictures = 1
+        while (seconds := rehearsal.seconds(pictures)) < TRIAL_SECONDS and pictures < micro_batch:
+            found = Pace(seconds / pictures, update)
+            pictures = min(micro_batch, 4 * pictures)
+        found = Pace(min(seconds, rehearsal.seconds(pictures), rehearsal.seconds(pictures)) / pictures, update)
     except Exception as error:
         if not devices.is_out_of_memory(error):
             raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    if not pace:
+    if found is None:
         raise UsageError("this network does not fit into the device's memory: choose a smaller size or preset.")
-    key = (network, side, channels, batch_size, amp, device, optimizer)
-    _best_pace[key] = max(pace, _best_pace.get(key, 0.0))
+    key = (config.network, config.size, channels, micro_batch, config.amp, device, config.optimizer)
+    before = _best_pace.get(key, found)
+    _best_pace[key] = Pace(min(found.picture, before.picture), min(found.update, before.update))
     return _best_pace[key]
-
-
-def _paces(
-    network: NetworkConfig, side: int, channels: int, batch_size: int, amp: bool, device: torch.device, kind: str
-) -> Iterator[float]:
-    """Pictures a second, with batches that grow until one takes long enough to trust."""
-    model = UNet(network, channels).to(device)
-    optimizer = optimizers.build(model, RunConfig(network=network, size=side, optimizer=kind))
-
-    def seconds_of(batch: int) -> float:
-        x, log_sigma = torch.zeros(batch, channels, side, side, device=device), torch.zeros(batch, device=device)
-        start = time.perf_counter()
-        with devices.autocast(device, amp):
-            output = model(x, log_sigma)
-        output.float().square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    seconds_of(1)  # the first time pays for choosing kernels
-    batch = 1
-    while (seconds := seconds_of(batch)) < TRIAL_SECONDS and batch < batch_size:
-        yield batch / seconds
-        batch = min(batch_size, 4 * batch)
-    yield batch / min(seconds, seconds_of(batch), seconds_of(batch))
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,66 @@
+"""The whole plan of a run on one page of text, for --plan and for whoever wants to see how the forecast's figures come about."""
+
+from ddpm_core.training import memory
+from ddpm_core.training.memory import GB, Fit
+from ddpm_core.training.plan import Forecast, duration, in_words, size
+
+
+def sheet(plan: Forecast) -> str:
+    """Some twenty lines: pictures, network, batch, steps, time, memory piece by piece, disk; then other cards."""
+    config, needs = plan.config, plan.memory
+    pieces = [
+        ("weights", needs.weights),
+        ("gradients", needs.gradients),
+        ("optimizer", needs.optimizer),
+        ("two averages", needs.averages),
+        ("feature maps", needs.activations),
+        ("pictures", needs.pictures),
+        ("beside them", needs.beside),
+    ]
+    facts = [
+        ("device", plan.device),
+        ("preset", f"{config.preset}, {plan.parameters / 1e6:.1f} million weights"),
+        ("", f"a model file of {4e-6 * plan.parameters:.0f} MB, {plan.flops / 1e9:.3g} GFLOP a picture"),
+        ("pictures", f"{plan.pictures:,} to learn from, {plan.held_out:,} held out"),
+        ("batch", batch_in_words(plan.config.batch_size, plan.micro_batch)),
+        ("steps", f"{plan.steps:,} ({in_words(plan.epochs, 'epoch')} of {plan.steps_per_epoch:.4g} steps)"),
+        ("pace", f"{plan.images_per_second:.3g} images/s"),
+        ("time", f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} in all"),
+        ("", f"first pictures after {duration(plan.first_sample_seconds)}"),
+        ("memory", f"{size(needs.total)} of {size(plan.room)} free: {plan.verdict}"),
+        *(("", f"{name:13} {size(bytes_):>8}") for name, bytes_ in pieces if bytes_),
+        ("disk", size(plan.disk)),
+    ]
+    if plan.step:
+        facts.insert(6, ("", f"{plan.step:,} of them made"))
+    lines = [f"  {name:9} {text}" for name, text in facts]
+    change = (
+        memory.smallest_change(config, plan.channels, plan.room, plan.arithmetic) if plan.verdict != "fits" else None
+    )
+    if change:
+        lines.append(f"  {'':9} it would fit with {change.words}")
+    return "\n".join([*lines, "", *cards(plan)])
+
+
+def cards(plan: Forecast) -> list[str]:
+    """One line for each of the graphics cards that people have."""
+    lines = ["  on a graphics card of its own"]
+    for fit in plan.fits:
+        words = f"{fit.verdict}, {size(fit.memory.total)}, {batch_in_words(plan.config.batch_size, fit.micro_batch)}"
+        if fit.verdict != "fits":
+            words = f"{fit.verdict}, {size(fit.memory.total)}{_instead(plan, fit)}"
+        lines.append(f"  {fit.card // GB:6} GB {words}")
+    return lines
+
+
+def _instead(plan: Forecast, fit: Fit) -> str:
+    kind = memory.Arithmetic(card=True, half=plan.config.amp)
+    change = memory.smallest_change(plan.config, plan.channels, fit.card, kind)
+    return f"; it would with {change.words}" if change else ""
+
+
+def batch_in_words(batch_size: int, micro_batch: int) -> str:
+    """The effective batch, and how it is made of what is in memory at once."""
+    if micro_batch >= batch_size:
+        return f"{batch_size} pictures a step, all at once"
+    return f"{batch_size} pictures a step, {micro_batch} at a time, {-(-batch_size // micro_batch)} times"
