@@ -88,7 +88,7 @@ def build(session: "Session") -> None:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
-    how = {"model": model, "steps": steps, "sampler": sampler}
+    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler}
     gr.on(
         [field.change for field in how.values()],
         None,

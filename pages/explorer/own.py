@@ -3,6 +3,7 @@
 A picture comes as the bytes of its file, once; the page then names it by its hash. It stays in memory only, the last few.
 """
 
+import functools
 import hashlib
 import io
 import math
@@ -83,12 +84,12 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     start = latents.noise([0, 1], generator.shape).to(generator.device)
     for step in session.shelf.slices(inversion.invert(generator.denoise(), x0, levels, noise=start)):
         last = step
-        yield lambda step=step: {"done": 0.5 * step.index / step.steps, "line": t("own.invert.line", step=step.index, steps=step.steps)}  # fmt: skip
+        yield functools.partial(_progress, "own.invert.line", step.index, step.steps, 0.0)
     spots = np.linspace(0, 1, count)
     noise = mixing.mix_inverted(last.x.cpu(), mixing.line(spots.tolist()))
     for preview in session.shelf.slices(generator.walker(WALK_STEPS, "ddim")(noise)):
         drawn = preview
-        yield lambda preview=preview: {"done": 0.5 + 0.5 * preview.done, "line": t("own.walk.line", step=preview.step, steps=preview.steps)}  # fmt: skip
+        yield functools.partial(_progress, "own.walk.line", preview.step, preview.steps, 0.5)
     frames = drawn.pictures
     again = _signed([frames[0], frames[-1]]).to(generator.device)
     error = inversion.reconstruction_error(x0, again)
@@ -105,6 +106,10 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         "done": 1,
         "line": said,
     }  # fmt: skip
+
+
+def _progress(words: str, step: int, steps: int, before: float) -> Told:
+    return {"done": before + 0.5 * step / steps, "line": t(words, step=step, steps=steps)}
 
 
 def make_redraw(session: "Session", asked: Asked) -> Generator[Shown, None, None]:

@@ -51,7 +51,7 @@ def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]
     u, v, seeds = share(asked, "u", 0.5), share(asked, "v", 0.5), _seeds(asked)
     card = shelf.find(session.root, asked.get("model"))
     generator = session.shelf.take(card.path)
-    how = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
+    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
     noise = _between(generator, seeds, [[u, v]])
     for preview in session.shelf.slices(generator.walker(how["steps"], how["sampler"])(noise)):
         last = preview
@@ -65,7 +65,7 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     spots = along(_path(asked.get("path")), count)
     card = shelf.find(session.root, asked.get("model"))
     generator = session.shelf.take(card.path)
-    how = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
+    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
     noise = _between(generator, seeds, spots)
     for preview in session.shelf.slices(generator.walker(how["steps"], how["sampler"])(noise)):
         last = preview
