@@ -129,32 +129,6 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
         ) from None
 
 
-def check_start(model: Model, config: RunConfig, channels: int, path: Path | str) -> None:
-    """UsageError if a run of `config` on pictures of `channels` channels cannot start from `model`, which came from `path`."""
-    own = config.network
-    alike = dataclasses.replace(model.config.network, labels=own.labels, classes=own.classes) == own
-    if not alike or model.channels != channels:  # labels and classes may differ, see `starting_weights`
-        colours = {1: "grey", 3: "colour"}
-        raise UsageError(
-            f"{path} has another network than this run: it was made with size {model.config.size}, preset"
-            f" {model.config.preset} and {colours[model.channels]} pictures. Choose these, or start from nothing."
-        )
-
-
-def starting_weights(model: Model, network: nn.Module, classes: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """`model`'s weights for a `network` that passed `check_start` and shall know `classes`.
-
-    Where only one of the two hears labels, or they know other classes, that layer is left out or starts at zero: the same
-    network as long as nothing is said through it.
-    """
-    weights = {name: weight for name, weight in model.weights.items() if name not in (_LABELS, _CLASSES)}
-    own = network.state_dict()
-    for name, taken in ((_LABELS, True), (_CLASSES, model.classes == classes)):
-        if name in own:
-            weights[name] = model.weights[name] if taken and name in model.weights else torch.zeros_like(own[name])
-    return weights
-
-
 def save_state(path: Path | str, state: dict[str, Any]) -> None:
     """Writes a run's state; the one before stays as `last.prev.pt` beside `last.pt`.
 

@@ -12,6 +12,7 @@ from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import RunConfig
 from ddpm_core.data import places
 from ddpm_core.errors import CheckpointError, DataError
+from ddpm_core.network import growing
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
@@ -60,6 +61,7 @@ class TrainingState:
         # and the step from which a compiled network makes the steps, where compiling pays; None where it has failed
         self.compiled_from: int | None = 0
         self.micro_batch = micro_batch or config.batch_size  # pictures in memory at once; where it runs out, fewer
+        self.finish: tuple[int, int] | None = None  # a cool-down that was asked for: its first step, and the run's last
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -130,6 +132,7 @@ class TrainingState:
             "threads": torch.get_num_threads(),
             "channels_last": self.channels_last,
             "compiled_from": self.compiled_from,
+            "finish": list(self.finish) if self.finish else None,
             "micro_batch": self.micro_batch,
             "device": self.device.type,
             "weights": self.network.state_dict(),
@@ -172,6 +175,8 @@ class TrainingState:
             self.precision.restore(saved.get("scaler"))
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{run.state_path} does not fit this version's network: start a new run.") from error
+        finish = saved.get("finish")
+        self.finish = tuple(finish) if finish else None
         self.step = saved["step"]
         self.seconds = saved["seconds"]
         self.best_loss = saved["best_loss"]
@@ -179,9 +184,8 @@ class TrainingState:
         self.loss_steps = saved["loss_steps"]
 
     def start_from(self, path: str) -> None:
-        """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
+        """Takes a trained model's weights as the start, grown to this run's size. Raises `UsageError` if its trunk is another."""
         model = checkpoint.load_model(Path(path))
-        checkpoint.check_start(model, self.config, self.channels, path)
-        weights = checkpoint.starting_weights(model, self.network, self.classes)
+        weights = growing.weights(model, self.network, self.config, self.channels, self.classes)
         for network in (self.network, *(average.network for average in self.averages)):
             checkpoint.load_weights(network, weights, path)

@@ -14,13 +14,14 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_core import devices
+from ddpm_core import checkpoint, devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import DataError, StudioError, UsageError
+from ddpm_core.network import growing
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, held_out, memory, previews, snapshots, trial
+from ddpm_core.training import cadence, held_out, memory, plan, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
@@ -74,13 +75,19 @@ def _train(
     def show_reading(what: str, done: int, total: int) -> None:
         if control.stopping:
             raise StoppedEarly
-        report(dataclasses.replace(status, message=f"{what}: {done:,} of {total:,}"))
+        far = f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}"
+        report(dataclasses.replace(status, message=far))
 
     # Whatever can fail does so here, before the run's folders exist.
     device = devices.choose(config.device)
     devices.keep_freed_memory()
+    if config.from_model and not resume:
+        config = growing.fit(config, checkpoint.load_model(config.from_model))
     try:
-        found = catalogue.load(config.dataset, config.size, data_dir, show_reading)
+        found = catalogue.load(
+            config.dataset, config.size, data_dir, show_reading,
+            crop=config.crop, background=config.background, colour=config.colour,
+        )  # fmt: skip
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
     config = with_classes(config, found)
@@ -102,6 +109,10 @@ def _train(
         state.restore(run, notes.append)
     elif config.from_model:
         state.start_from(config.from_model)
+    if state.finish and state.step < state.finish[1]:  # it was cooling down when it was stopped
+        total_steps = state.finish[1]
+    else:
+        state.finish = None
     # (A run that was killed while it wrote its last files has all its steps, but is not finished: it ends properly below.)
     before = run.status()
     if state.step >= total_steps and before is not None and before.state == "finished":
@@ -110,6 +121,8 @@ def _train(
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
+    if found.skipped:
+        notes.append(f"{plan.in_words(len(found.skipped), 'broken picture')} left out, listed in skipped.csv.")
     if len(kept_apart):
         notes.append(f"Never trained on, to judge by: {len(kept_apart):,} of {len(found.images):,} pictures.")
     batch_loss = DiffusionLoss(config, batches, device)
@@ -130,13 +143,15 @@ def _train(
 
     def write_metrics() -> None:
         """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
-        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps)
+        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps, state.finish)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
     with run.lock():
         if run.exists() and not resume:
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
         run.create(config)
+        if found.skipped:
+            catalogue.save_skipped(run.progress / "skipped.csv", found.skipped)
         run.truncate_metrics(state.step)
         snapshots.thin(run, state.step)
         status = dataclasses.replace(
@@ -166,6 +181,15 @@ def _train(
                     journal.skip_time()
                     journal.set(state="running")
 
+                # To be finished now? Then it cools down first.
+                if control.take_finish_request() and state.finish is None and not control.stopping:
+                    state.finish = optimizers.cool_down(state.step, total_steps)
+                    total_steps = state.finish[1]
+                    journal.set(total_steps=total_steps)
+                    journal.say(
+                        f"Cooling down: {plan.in_words(total_steps - state.step, 'step')} more, then it is finished."
+                    )
+
                 # Done?
                 if state.step >= total_steps or control.stopping:
                     break
@@ -173,7 +197,7 @@ def _train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    rate = optimizers.learning_rate(config, state.step, total_steps)
+                    rate = optimizers.learning_rate(config, state.step, total_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
                     loss = forward_backward(state.step)
                     grad_norm = state.precision.step(state.optimizer, state.network, config.grad_clip)

@@ -215,11 +215,20 @@ def test_starting_from_a_model_takes_its_weights(go, tiny):
     assert all(torch.allclose(taught[name], learned[name], atol=1e-5) for name in taught)
 
 
-def test_starting_from_another_network_is_refused(go, tiny):
+def test_a_run_that_starts_from_a_model_has_the_models_network(go, tiny):
     teacher, _ = go(tiny(name="teacher"))
-    other = NetworkConfig(width=24, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
-    with pytest.raises(UsageError, match="another network"):
-        go(tiny(name="pupil", from_model=str(teacher.final_path), network=other))
+    other = NetworkConfig(width=24, multipliers=(1, 2), blocks=1, patch=2, attention=(1,), dropout=0.1)
+    pupil, _ = go(tiny(name="pupil", from_model=str(teacher.final_path), network=other))
+    assert pupil.config().network == teacher.config().network
+
+
+def test_larger_pictures_grow_from_a_smaller_model(go, tiny):
+    teacher, _ = go(tiny(name="teacher"))
+    pupil, status = go(tiny(name="pupil", from_model=str(teacher.final_path), size=32, max_steps=4))
+    assert status.step == 4
+    assert pupil.config().network.patch == 2 * teacher.config().network.patch
+    resumed, status = go(dataclasses.replace(pupil.config(), max_steps=6), resume=True)
+    assert status.step == 6
 
 
 def test_changed_pictures_are_noticed_at_resume(go, tiny, folder):
