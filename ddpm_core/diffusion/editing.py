@@ -55,7 +55,7 @@ def fill(
     noise: Tensor,
     *,
     step_noise: Noise | None = None,
-    jumps: int = 0,
+    jumps: int = 1,
     jump_length: int = 2,
     strength: float = 1.0,
     clip: bool = True,
@@ -71,7 +71,9 @@ def fill(
     strength     as in `redraw`: below 1 what is under the mask is drawn again from a noisier version of itself
     Yields after every network call, (1 + jumps) a step. What is known enters through the belief: outside the mask the network is
     not believed, the picture is. So the sampler itself keeps the free part at alpha picture + sigma noise on its way down, as
-    RePaint does by hand (its eq. 8a), and any sampler will do.
+    RePaint does by hand (its eq. 8a), and any sampler will do. Best is one that adds noise, `samplers.ddim` with eta 1. (Measured:
+    48 drawings of 32 px with a quarter hidden, 20 steps, distance to the originals in a classifier's features: deterministic
+    10.0, with noise 8.3, with noise and one jump 7.4, with four 7.3 to 7.6, all +- 0.6; a grey hole 18.0.)
     Raises `UsageError`, before any work, for a mask, a strength or a picture that does not fit.
     """
     picture = _fitting(picture, noise)
