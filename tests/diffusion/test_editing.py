@@ -10,7 +10,7 @@ from ddpm_core.errors import UsageError
 SHAPE, SEEDS = (3, 16, 16), [3, 1, 4]
 LEVELS = schedule.cosine().levels(12, sigma_max=80.0)
 ancestral = functools.partial(samplers.ddim, eta=1.0)
-SAMPLERS = {**samplers.SAMPLERS, "ancestral": ancestral}
+SAMPLERS = {"dpm++2m": samplers.dpmpp_2m, "ddim": samplers.ddim, "ancestral": ancestral}
 MASK = torch.zeros(16, 16, dtype=torch.bool)
 MASK[4:12, 7:] = True
 
@@ -143,6 +143,19 @@ class TestFill:
         assert calls[: min(length, 12)] == [tuple(row) for row in LEVELS[: min(length, 12)].tolist()]
         if jumps:  # the first steps again
             assert calls[min(length, 12)] == calls[0]
+
+    @pytest.mark.parametrize(("jumps", "calls"), [(0, 24), (2, 72)])
+    def test_a_sampler_that_asks_twice_a_step_is_counted_and_exact_too(self, jumps, calls):
+        def twice(denoise, x, levels, *, noise=None, clip=True):
+            for step in samplers.ddim(denoise, x, levels, noise=noise, clip=clip):
+                steps = 2 * step.steps
+                yield samplers.Step(2 * step.index - 1, steps, x, step.x0)
+                x = step.x
+                yield samplers.Step(2 * step.index, steps, x, step.x0)
+
+        walk = filled(twice, jumps=jumps)
+        assert [step.index for step in walk] == list(range(1, calls + 1)) and {step.steps for step in walk} == {calls}
+        assert torch.equal(walk[-1].x[:, :, ~MASK], pictures()[:, :, ~MASK])
 
     def test_no_noise_is_drawn_twice(self):
         asked = []
