@@ -15,6 +15,7 @@ from ddpm_core.diffusion.samplers import Noise, Step
 from ddpm_core.errors import UsageError
 
 Sampler = Callable[..., Iterator[Step]]
+SHAPES = 16  # pixels across, at which `strength` compares noise and picture: shapes are still there, details are not
 
 
 def redraw(
@@ -31,9 +32,9 @@ def redraw(
     """SDEdit (Meng et al. 2021, arXiv 2108.01073): noise hides the picture's details, and the sampler draws new ones.
 
     picture     (C, H, W) or (B, C, H, W) in [-1, 1]
-    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone. Between,
-                the walk starts at the level whose atan(sigma / alpha) is this part of the first level's, or the nearest to it: the
-                same strength is the same noise on every staircase. 0.5 is about as much noise as picture
+    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone, 0.5 as much noise
+                as picture in what is left of both at 16 x 16; the nearest level there is, see `start_row`. So a strength hides the same shapes on
+                every staircase and at every size: larger pictures need more noise for that, for pixels average it away
     noise       (B, C, H, W), N(0, 1), one a picture, as from `latents.noise`
     step_noise  what samplers that add noise ask for, as from `latents.step_noise`
     Raises `UsageError`, before any work, for a strength or a picture that does not fit.
@@ -54,7 +55,7 @@ def fill(
     noise: Tensor,
     *,
     step_noise: Noise | None = None,
-    jumps: int = 0,
+    jumps: int = 1,
     jump_length: int = 2,
     strength: float = 1.0,
     clip: bool = True,
@@ -68,9 +69,11 @@ def fill(
     jumps        after each `jump_length` steps go back up by adding noise and walk them again, so many times: what was drawn and
                  what was there get time to agree (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, section 4.2, who go back nine times)
     strength     as in `redraw`: below 1 what is under the mask is drawn again from a noisier version of itself
-    Yields after every network call, (1 + jumps) a step. What is known enters through the belief: outside the mask the network is
+    Yields after every network call, (1 + jumps) times as many as the sampler makes. What is known enters through the belief: outside the mask the network is
     not believed, the picture is. So the sampler itself keeps the free part at alpha picture + sigma noise on its way down, as
-    RePaint does by hand (its eq. 8a), and any sampler will do.
+    RePaint does by hand (its eq. 8a), and any sampler will do. Best is one that adds noise, such as `samplers.ddim` with eta 1. (Measured:
+    48 drawings of 32 px with a quarter hidden, 20 steps, distance to the originals in a classifier's features: deterministic
+    10.0, with noise 8.3, with noise and one jump 7.4, with four 7.3 to 7.6, all +- 0.6; a grey hole 18.0.)
     Raises `UsageError`, before any work, for a mask, a strength or a picture that does not fit.
     """
     picture = _fitting(picture, noise)
@@ -100,17 +103,24 @@ def _fill(
 
     steps = len(levels) - 1
     stops = [*range(0, steps, length), steps] if jumps else [0, steps]
-    calls, index, drawn = steps * (1 + jumps), 0, 0
-    for top, bottom in pairwise(stops):
+    parts = [levels[top : bottom + 1] for top, bottom in pairwise(stops)]
+    calls, index, drawn = (1 + jumps) * sum(_calls(sampler, part) for part in parts), 0, 0
+    for part in parts:
         for walk in range(1 + jumps):
             if walk and step_noise is not None:
                 drawn += 1
-                x = _back_up(x, levels[bottom], levels[top], step_noise(drawn))
-            for step in sampler(believed, x, levels[top : bottom + 1], noise=_from(step_noise, drawn), clip=clip):
+                x = _back_up(x, part[-1], part[0], step_noise(drawn))
+            for step in sampler(believed, x, part, noise=_from(step_noise, drawn), clip=clip):
                 index += 1
                 x = torch.where(mask, step.x, picture) if index == calls else step.x
                 yield Step(index, calls, x, step.x0)
-            drawn += bottom - top
+            drawn += len(part) - 1
+
+
+def _calls(sampler: Sampler, levels: Tensor) -> int:
+    """Network calls of a walk, which need not be one a step: asked of one that draws nothing."""
+    nothing = torch.zeros(1, 1, 1, 1)
+    return next(sampler(lambda x, alpha, sigma: x, nothing, levels, noise=lambda index: nothing)).steps
 
 
 def _from(step_noise: Noise | None, drawn: int) -> Noise | None:
@@ -125,12 +135,20 @@ def _back_up(x: Tensor, level: Tensor, higher: Tensor, noise: Tensor) -> Tensor:
     return kept * x + max(0.0, higher_sigma**2 - (kept * sigma) ** 2) ** 0.5 * noise
 
 
-def _start(picture: Tensor, levels: Tensor, strength: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """(x, the rest of the staircase) where a picture of this strength begins; one row is left where there is nothing to walk."""
+def start_row(strength: Any, levels: Tensor, size: int) -> int:
+    """Which row of a staircase a strength means for pictures `size` pixels wide: 0 is all of it, the last is the picture itself.
+
+    Raises `UsageError` for a strength that is no number from 0 to 1.
+    """
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         raise UsageError(f"strength is {strength!r}: choose a number from 0 (the picture itself) to 1 (a new one).")
-    angles = torch.atan2(levels[:, 1], levels[:, 0])
-    row = int((angles - strength * angles[0]).abs().argmin())
+    angles = torch.atan2(levels[:, 1], levels[:, 0] * (size / SHAPES))
+    return int((angles - strength * angles[0]).abs().argmin())
+
+
+def _start(picture: Tensor, levels: Tensor, strength: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """(x, the rest of the staircase) where a picture of this strength begins; one row is left where there is nothing to walk."""
+    row = start_row(strength, levels, picture.shape[-1])
     if row == 0:
         return noise, levels  # as every other walk from noise begins
     alpha, sigma = levels[row].tolist()

@@ -4,7 +4,8 @@ A network expects noise from N(0, 1). A sum of independent noises, sum w_i z_i, 
 gives N(0, 1) again, whatever the weights and however many (Bodin et al. 2024, arXiv 2408.08558; between two it is the usual
 walk along a sphere). A plain mean would be too quiet, and give grey pictures.
 
-Classes, unlike noise, are mixed by plain means: the vector that the network is told is sum_i shares(weights)_i vector_i.
+Classes, unlike noise, are mixed by plain means: the vector that the network is told is sum_i shares(weights)_i vector_i, with
+vector_i what it is told for class i. So a pad's weights serve both.
 """
 
 import math
@@ -44,8 +45,8 @@ def mix(noises: Tensor, weights: Tensor) -> Tensor:
     corners) are not independent: their weights count together, for two halves of one noise are that noise. Raises `UsageError`
     where the weights of a mixture are all 0, or cancel.
     """
-    weights = weights.detach().double().cpu()
-    same = (noises.unsqueeze(0) == noises.unsqueeze(1)).flatten(2).all(-1).double().cpu()
+    weights = weights.detach().cpu().double()
+    same = (noises.unsqueeze(0) == noises.unsqueeze(1)).flatten(2).all(-1).cpu().double()
     variance = ((weights @ same) * weights).sum(-1, keepdim=True)
     if not (variance > 1e-12).all():
         raise UsageError("the weights of a mixture are all 0, or cancel: give at least one of them some weight.")
@@ -71,30 +72,29 @@ class Normalised(NamedTuple):
 def normalised(noises: Tensor) -> Normalised:
     """The noise of real pictures (K, C, H, W), as `inversion.invert` finds it, with each channel's mean and spread taken out.
 
-    It is not quite N(0, 1): a white background makes it bright and quiet. Such means add up when many are mixed, while what is
-    random averages out, and pictures degenerate (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust channel means).
+    It is not quite N(0, 1): brighter on average, as drawings on white paper are, and quieter. Mixed as noise, what is random
+    averages out while such means add up, and mixtures fade (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust channel means).
     """
-    exact = noises.double() if noises.device.type != "mps" else noises
-    mean = exact.mean((2, 3), keepdim=True)
-    std = (exact - mean).square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-6)
-    return Normalised(((exact - mean) / std).to(noises), mean.to(noises), std.to(noises))
+    std, mean = torch.std_mean(noises, (2, 3), correction=0, keepdim=True)
+    std = std.clamp(min=1e-6)
+    return Normalised((noises - mean) / std, mean, std)
 
 
 def mix_inverted(noises: Tensor, weights: Tensor) -> Tensor:
     """`mix` for the noise of real pictures: what is random is mixed as noise, means and variances by their `shares`.
 
-    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as `mix`.
+    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as `mix`. (Measured:
+    OpenMoji at 32 px, pictures of mean brightness 0.55 and contrast 0.61; equal mixtures of two, four and eight have 0.56, 0.57, 0.51
+    and 0.62, 0.60, 0.65; with `mix` they fade to white, 0.63, 0.72, 0.79 and 0.58, 0.48, 0.42.)
     """
     noise, mean, std = normalised(noises)
-    mixed = mix(noise, weights)
     part = shares(weights.cpu()).to(noises)
     mean, variance = (torch.einsum("nk,kcij->ncij", part, moment) for moment in (mean, std**2))
-    mixed = mixed * variance.sqrt() + mean
-    whole, which = weights.abs().max(
-        -1
-    )  # normalising and undoing it rounds: where there is one alone, take it as it is
-    alone = (weights.abs().sum(-1) == whole) & (weights.gather(-1, which.unsqueeze(-1)).squeeze(-1) > 0)
-    return torch.where(alone.to(noises.device)[:, None, None, None], noises[which.to(noises.device)], mixed)
+    mixed = mix(noise, weights) * variance.sqrt() + mean
+    # Normalising and undoing it rounds: a noise that is alone is taken as it is.
+    rest, which = weights.abs().sum(-1), weights.max(-1)
+    alone = (rest == which.values).to(noises.device)[:, None, None, None]
+    return torch.where(alone, noises[which.indices.to(noises.device)], mixed)
 
 
 def noise_at_sizes(
@@ -106,7 +106,8 @@ def noise_at_sizes(
     divided by k, as white noise has it; where neither divides the other (64 and 96) this holds for both and their greatest common
     divisor. `base` (C, S, S) is the noise to start from; left out, it is the seed's own at the smallest of the sizes, so the
     smallest model draws the picture it always draws for this seed. A size's noise depends on the base, the seed and the size, not on
-    which others were asked for.
+    which others were asked for. (Measured: OpenMoji models of 32 and 64 px, trained apart for minutes, 32 pictures each shrunk to
+    8 x 8: correlation 0.80 from one noise, -0.02 from two.)
     """
     if base is None:
         base = latents.noise([seed], (channels, min(sizes), min(sizes)))[0]
@@ -125,13 +126,12 @@ def _resized(noise: Tensor, size: int, seed: int) -> Tensor:
     """
     side = math.gcd(noise.shape[-1], size)
     k = noise.shape[-1] // side
-    coarse = noise.double().cpu() if k == 1 else _means(noise.double().cpu(), k) * k
+    coarse = _means(noise.cpu().double(), k) * k
     while side < size:
         k = _smallest_factor(size // side)
         side *= k
-        fresh = torch.randn(
-            (noise.shape[0], side, side), generator=seeds.generator("cpu", seed, "refine", side), dtype=torch.float32
-        ).double()
+        generator = seeds.generator("cpu", seed, "refine", side)
+        fresh = torch.randn((noise.shape[0], side, side), generator=generator, dtype=torch.float32).double()
         # White noise whose block means are exchanged for the given ones: their variance, 1 / k^2, is the same.
         coarse = fresh + _enlarged(coarse / k - _means(fresh, k), k)
     return coarse.to(noise)

@@ -7,12 +7,12 @@ import torch
 from ddpm_core.diffusion import editing, latents, samplers, schedule
 from ddpm_core.errors import UsageError
 
-SHAPE, SEEDS = (3, 8, 8), [3, 1, 4]
+SHAPE, SEEDS = (3, 16, 16), [3, 1, 4]
 LEVELS = schedule.cosine().levels(12, sigma_max=80.0)
 ancestral = functools.partial(samplers.ddim, eta=1.0)
-SAMPLERS = {**samplers.SAMPLERS, "ancestral": ancestral}
-MASK = torch.zeros(8, 8, dtype=torch.bool)
-MASK[2:6, 3:] = True
+SAMPLERS = {"dpm++2m": samplers.dpmpp_2m, "ddim": samplers.ddim, "ancestral": ancestral}
+MASK = torch.zeros(16, 16, dtype=torch.bool)
+MASK[4:12, 7:] = True
 
 
 def denoise(x, alpha, sigma):
@@ -65,16 +65,19 @@ class TestRedraw:
         assert {strength: len(walk) for strength, walk in walks.items()} == {0.25: 3, 0.5: 6, 1.0: 12}
         assert [step.index for step in walks[0.5]] == [1, 2, 3, 4, 5, 6] and walks[0.5][0].steps == 6
 
-    def test_a_strength_is_the_same_noise_on_every_staircase(self):
+    def test_a_strength_is_the_same_noise_on_every_staircase_and_more_on_larger_pictures(self):
         asked = []
 
         def listening(x, alpha, sigma):
-            asked.append(math.atan2(sigma, alpha))
+            asked.append(sigma / alpha)
             return denoise(x, alpha, sigma)
 
-        for levels in (schedule.cosine().levels(50), schedule.linear().levels(50), schedule.linear().levels(200)):
-            next(iter(editing.redraw(listening, samplers.ddim, pictures(), levels, 0.5, noises()["noise"])))
-        assert asked == pytest.approx([math.pi / 4] * 3, abs=0.05)
+        for levels in (schedule.cosine().levels(100), schedule.linear().levels(100), schedule.linear().levels(200)):
+            next(editing.redraw(listening, samplers.ddim, pictures(), levels, 0.5, noises()["noise"]))
+        assert asked == pytest.approx([1, 1, 1], rel=0.1)
+        large = latents.noise([1], (3, 64, 64))
+        next(editing.redraw(listening, samplers.ddim, large, schedule.cosine().levels(100), 0.5, large))
+        assert asked[-1] == pytest.approx(4, rel=0.1)
 
     def test_one_picture_is_drawn_again_from_several_seeds(self):
         one = redrawn(0.6, picture=pictures()[0])[-1].x
@@ -101,7 +104,9 @@ class TestFill:
 
     def test_it_is_drawn_to_fit_what_is_around_it(self):
         """Where neighbours are alike, a hole in white is filled lighter than the same hole, from the same seed, in black."""
-        light, dark = (filled(picture=torch.full(SHAPE, value))[-1].x[:, :, MASK].mean() for value in (0.9, -0.9))
+        hole = torch.zeros(16, 16, dtype=torch.bool)
+        hole[6:8, 6:8] = True
+        light, dark = (filled(picture=torch.full(SHAPE, v), mask=hole)[-1].x[:, :, hole].mean() for v in (0.9, -0.9))
         assert light > dark + 0.1
 
     @pytest.mark.parametrize("name", SAMPLERS)
@@ -139,6 +144,19 @@ class TestFill:
         if jumps:  # the first steps again
             assert calls[min(length, 12)] == calls[0]
 
+    @pytest.mark.parametrize(("jumps", "calls"), [(0, 24), (2, 72)])
+    def test_a_sampler_that_asks_twice_a_step_is_counted_and_exact_too(self, jumps, calls):
+        def twice(denoise, x, levels, *, noise=None, clip=True):
+            for step in samplers.ddim(denoise, x, levels, noise=noise, clip=clip):
+                steps = 2 * step.steps
+                yield samplers.Step(2 * step.index - 1, steps, x, step.x0)
+                x = step.x
+                yield samplers.Step(2 * step.index, steps, x, step.x0)
+
+        walk = filled(twice, jumps=jumps)
+        assert [step.index for step in walk] == list(range(1, calls + 1)) and {step.steps for step in walk} == {calls}
+        assert torch.equal(walk[-1].x[:, :, ~MASK], pictures()[:, :, ~MASK])
+
     def test_no_noise_is_drawn_twice(self):
         asked = []
 
@@ -153,12 +171,12 @@ class TestFill:
         assert len(asked) == len(set(asked)) == 3 * 12 - 3 + 2 * 6
 
     def test_jumps_make_another_picture_and_need_noise(self):
-        assert not torch.equal(filled(jumps=1)[-1].x, filled()[-1].x)
+        assert not torch.equal(filled(jumps=1)[-1].x, filled(jumps=0)[-1].x)
         with pytest.raises(ValueError, match="step_noise"):
             editing.fill(denoise, samplers.ddim, pictures(), MASK, LEVELS, noises()["noise"], jumps=1)
 
     def test_with_less_strength_what_is_under_the_mask_is_drawn_again(self):
-        weak, strong = (filled(strength=strength)[-1].x - pictures() for strength in (0.2, 1.0))
+        weak, strong = (filled(strength=strength)[-1].x - pictures() for strength in (0.1, 1.0))
         assert 0 < weak.norm() < strong.norm() / 2
         assert (weak[:, :, ~MASK] == 0).all()
         (step,) = filled(strength=0)
@@ -167,10 +185,10 @@ class TestFill:
     @pytest.mark.parametrize(
         ("mask", "words"),
         [
-            (torch.zeros(8, 8, dtype=torch.bool), "empty"),
-            (torch.ones(8, 8, dtype=torch.bool), "whole picture"),
-            (torch.ones(4, 9, dtype=torch.bool), "9 x 4, but the picture is 8 x 8"),
-            (torch.ones(1, 8, 8, dtype=torch.bool), "draw the mask on this picture"),
+            (torch.zeros(16, 16, dtype=torch.bool), "empty"),
+            (torch.ones(16, 16, dtype=torch.bool), "whole picture"),
+            (torch.ones(4, 9, dtype=torch.bool), "9 x 4, but the picture is 16 x 16"),
+            (torch.ones(1, 16, 16, dtype=torch.bool), "draw the mask on this picture"),
         ],
     )
     def test_a_mask_that_cannot_be_is_one_line(self, mask, words):
@@ -198,11 +216,11 @@ class TestBoth:
     @pytest.mark.parametrize(
         ("shape", "words"),
         [
-            ((3, 16, 8), "8 x 16 in colour, but the model draws 8 x 8 in colour"),
-            ((1, 8, 8), "8 x 8 in grey, but the model draws 8 x 8 in colour"),
-            ((3, 4, 8, 8), "8 x 8 in 4 channels"),
-            ((8, 8), "8 x 8 in grey"),
-            ((2, 3, 8, 8), "2 pictures for 3 seeds"),
+            ((3, 32, 16), "16 x 32 in colour, but the model draws 16 x 16 in colour"),
+            ((1, 16, 16), "16 x 16 in grey, but the model draws 16 x 16 in colour"),
+            ((3, 4, 16, 16), "16 x 16 in 4 channels"),
+            ((16, 16), "16 x 16 in grey"),
+            ((2, 3, 16, 16), "2 pictures for 3 seeds"),
         ],
     )
     def test_a_picture_that_does_not_fit_is_one_line(self, kind, shape, words):
