@@ -34,6 +34,18 @@ def between(
     return torch.stack(mixes).to(device)
 
 
+def step_noise_between(
+    seed_a: int, seed_b: int, weights: Sequence[float], shape: Shape, device: torch.device | str = "cpu"
+) -> Callable[[int], Tensor]:
+    """noise(index) for such a walk: what samplers add on the way is mixed as the start is, so that the walk stays one."""
+
+    def noise(index: int) -> Tensor:
+        a, b = step_noise([seed_a, seed_b], shape)(index)
+        return torch.stack([_mix(a, b, weight) for weight in weights]).to(device)
+
+    return noise
+
+
 def _mix(a: Tensor, b: Tensor, weight: float) -> Tensor:
     if weight in (0, 1):  # exactly the seed's own picture: cos(pi / 2) is not quite 0
         return b if weight else a
