@@ -27,6 +27,8 @@ AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (t
 # The functions are in diffusion/samplers/, which needs torch. The first is what everybody gets who does not choose.
 SAMPLERS = ("dpm++2m", "dpm++3m", "unipc", "deis", "ipndm", "heun", "euler", "ddim", "dpm++2m-sde", "ddpm")
 SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see diffusion/schedule.py
+SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
+DEFAULT_STEPS = 20
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
