@@ -14,8 +14,8 @@ Studio.canvas = (element, props, watch, tell) => {
   const words = h("p", { class: "empty" });
   const empty = h("div", { class: "canvas-empty" }, h("div", { class: "canvas-blanks", "aria-hidden": "true" }, ...[...Array(16)].map(() => h("i"))), words);
   const stage = h("div", { class: "canvas-stage" });
-  const files = h("div", { class: "canvas-files", hidden: true });
-  root.append(h("div", { class: "canvas-head" }, line, cancel), progress, empty, stage, files);
+  const files = Studio.saveLinks();
+  root.append(h("div", { class: "canvas-head" }, line, cancel), progress, empty, stage, files.element);
 
   const views = { grid: Studio.gridView(), walk: Studio.walkView(), compare: Studio.compareView() };
   let busy = false;
@@ -26,22 +26,7 @@ Studio.canvas = (element, props, watch, tell) => {
     const view = views[value.view];
     if (stage.firstChild !== view.element) stage.replaceChildren(view.element);
     view.show(value);
-    saveable(value.files || []);
-  };
-
-  // Browsers refuse to save long data: addresses, so the bytes go into a blob.
-  let blobs = [];
-  const saveable = (list) => {
-    blobs.forEach((url) => URL.revokeObjectURL(url));
-    blobs = [];
-    files.hidden = list.length === 0;
-    const link = ({ name, kind, href }) => {
-      const bytes = Uint8Array.from(atob(href.slice(href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
-      const url = URL.createObjectURL(new Blob([bytes], { type: "image/" + kind }));
-      blobs.push(url);
-      return h("a", { class: "quiet", href: url, download: name, title: t("canvas.save.why") }, t("canvas.save." + kind));
-    };
-    files.replaceChildren(...list.map(link), ...(list.length ? [h("span", { class: "hint" }, t("canvas.save.why"))] : []));
+    files.show(value.files || []);
   };
 
   const draw = () => {
@@ -79,14 +64,7 @@ Studio.canvas = (element, props, watch, tell) => {
     tell.cancel();
   });
 
-  let known = null;
-  Studio.poll(root, 3000, async () => {
-    const { models } = await Studio.get("/studio/models");
-    put(words, t(models.length ? "canvas.ready" : "canvas.empty"));
-    if (JSON.stringify(models) === known) return;
-    known = JSON.stringify(models);
-    tell.refresh();
-  });
+  Studio.models.watch((models) => put(words, t(models.length ? "canvas.ready" : "canvas.empty")));
   draw();
 };
 
@@ -115,39 +93,6 @@ Studio.gridView = () => {
     show: ({ grid }) => {
       image.src = grid.src;
       image.alt = grid.alt;
-    },
-  };
-};
-
-// Models side by side at the same height: their grids have the same shape, whatever the size of their pictures.
-Studio.compareView = () => {
-  const { t, h, put } = Studio;
-  const element = h("div", { class: "canvas-models" });
-  let columns = [];
-  const column = () => {
-    const image = h("img", { class: "canvas-picture pixels", alt: "" });
-    const name = h("span", { class: "canvas-name" });
-    const about = h("span", { class: "hint" });
-    const seconds = h("span", { class: "canvas-seconds" });
-    return { image, name, about, seconds, figure: h("figure", {}, image, h("figcaption", {}, name, about, seconds)) };
-  };
-  return {
-    element,
-    show: ({ models }) => {
-      if (columns.length !== models.length) {
-        columns = models.map(column);
-        element.replaceChildren(...columns.map((each) => each.figure));
-        element.style.setProperty("--models", models.length);
-      }
-      models.forEach((model, i) => {
-        const { image, name, about, seconds } = columns[i];
-        put(name, model.name);
-        put(about, model.about);
-        put(seconds, model.seconds || t("canvas.soon"));
-        if (!model.grid) return image.removeAttribute("src");
-        image.src = model.grid.src;
-        image.alt = `${model.name}: ${model.grid.alt}`;
-      });
     },
   };
 };

@@ -111,3 +111,38 @@ Studio.openTab = (tab) => {
   if (tab) Studio.place.set("tab", tab);
   return { __type__: "update", selected: Studio.place.get("tab") || "training" };
 };
+
+// A question to one of the studio's explorers: `tell` hears each line of its answer, the last one with busy false. A newer
+// question with the same `part` takes back the older one, there and here. Returns a function that takes it back by hand.
+Studio.page = crypto.randomUUID();
+Studio.asking = {};
+Studio.make = (what, part, asked, tell) => {
+  Studio.asking[part]?.();
+  const gone = new AbortController();
+  const drop = () => gone.abort();
+  Studio.asking[part] = drop;
+  (async () => {
+    try {
+      const body = JSON.stringify({ ...asked, page: Studio.page, part });
+      const answer = await fetch(`/studio/make/${what}`, { method: "POST", body, signal: gone.signal, cache: "no-store" });
+      if (!answer.ok) await Studio.answer(answer);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done || gone.signal.aborted) break;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        lines.forEach((line) => gone.signal.aborted || tell(JSON.parse(line)));
+      }
+    } catch (error) {
+      if (!gone.signal.aborted) tell({ busy: false, error: error.told ? error.message : Studio.t("action.failed") });
+    }
+    if (Studio.asking[part] === drop) delete Studio.asking[part];
+  })();
+  return () => {
+    drop();
+    const body = JSON.stringify({ page: Studio.page, part });
+    fetch("/studio/cancel", { method: "POST", body }).catch(() => {});
+  };
+};

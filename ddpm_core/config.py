@@ -28,6 +28,7 @@ AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (t
 SAMPLERS = ("dpm++2m", "dpm++3m", "unipc", "deis", "ipndm", "heun", "euler", "ddim", "dpm++2m-sde", "ddpm")
 SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see diffusion/schedule.py
 SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
+TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps
 DEFAULT_STEPS = 20
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
@@ -175,22 +176,21 @@ class RunConfig:
 
     dataset: str = "openmoji"  # a named set ("openmoji:flags" for one group), or the path of a folder of images
     size: int = 32  # side of the square pictures in pixels
+    name: str = ""  # the run's folder; "" = made from data set and size, as in openmoji_32x32
+    preset: str = "cpu"  # which row of the preset table `network`, `batch_size` and `lr` came from
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
     crop: str = "center"  # how a picture becomes a square: its "center", or all of it with a border: "pad"
     background: str = "white"  # behind transparent pictures, and the colour of the border: "white", "black", "grey"
     colour: str = "auto"  # "auto" (grey sets stay grey), "colour" or "grey"
     held_out: float = 0.05  # this share of the pictures is never trained on; they tell learning from learning by heart
-    name: str = ""  # the run's folder; "" = made from data set and size, as in openmoji_32x32
-    preset: str = "cpu"  # which row of the preset table `network`, `batch_size` and `lr` came from
-    network: NetworkConfig = field(default_factory=NetworkConfig)
 
     epochs: int | None = None  # passes over the data; None = 50, or more for a small set (see `default_epochs`)
     max_steps: int | None = None  # stop after this many optimizer steps even if epochs are left; None = no limit
     batch_size: int = 64  # pictures in one optimizer step
     micro_batch: int | None = None  # pictures in memory at once, a step is made of several; None = as many as fit
     class_conditional: bool = False  # learn the classes too, so that pictures of one class can be asked for
-    label_drop: float = (
-        0.1  # share of the pictures whose class is not told, so that the network knows them without, too
-    )
+    label_drop: float = 0.1  # share of the pictures whose class is not told: the network then knows them without, too
     # "muon" (for the matrices inside the network, and AdamW for the rest) or "adamw" for all. Measured after 40,000 pictures of
     # 32 px, the same learning rate: distance 125 instead of 202 on OpenMoji, 123 instead of 258 on Fashion-MNIST.
     optimizer: str = "muon"

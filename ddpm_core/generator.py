@@ -30,6 +30,7 @@ from ddpm_core.runs import Run
 
 MOST_PICTURES = 1024  # in one request
 Turn = Callable[[], AbstractContextManager]
+Walk = Callable[..., Iterator["Preview"]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Generator:
             checkpoint.load_weights(network, model.weights, path)
             self.network = drawing.ready(network, device)
             most = _most_at_once(self.network, self.size, device)
-            self.sizes = drawing.alike(self.network, self._shape, [2**n for n in range(most.bit_length())])
+            self.sizes = drawing.alike(self.network, self.shape, [2**n for n in range(most.bit_length())])
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto", turn: Turn = contextlib.nullcontext) -> "Generator":
@@ -114,11 +115,11 @@ class Generator:
         `UsageError`, before any work, for a request that cannot work.
         """
         _check_count("samples", len(seeds), 1)
-
-        def fresh(rows: Sequence[int]) -> samplers.Noise:
-            return latents.step_noise([seeds[row] for row in rows], self._shape, self.device)
-
-        return self._walk(latents.noise(seeds, self._shape), fresh, How(steps, sampler, **how))
+        walk = self.walker(steps, sampler, **how)
+        return walk(
+            latents.noise(seeds, self.shape),
+            lambda rows: latents.step_noise([seeds[row] for row in rows], self.shape),
+        )
 
     def interpolate(
         self,
@@ -132,12 +133,29 @@ class Generator:
         """A walk from seed_a's picture to seed_b's in 2 to 1024 frames, both ends included. Otherwise like `sample`."""
         _check_count("frames", frames, 2)
         weights = np.linspace(0, 1, frames).tolist()
+        walk = self.walker(steps, sampler, **how)
+        return walk(
+            latents.between(seed_a, seed_b, weights, self.shape),
+            lambda rows: latents.step_noise_between(seed_a, seed_b, [weights[row] for row in rows], self.shape),
+        )
 
-        def fresh(rows: Sequence[int]) -> samplers.Noise:
-            return latents.step_noise_between(seed_a, seed_b, [weights[row] for row in rows], self._shape, self.device)
+    def walker(self, steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any) -> Walk:
+        """walk(noise (N, C, H, W), fresh) -> previews. Checks the request now, and that it fits at the walk's first word; a walk
+        begins when its first preview is asked for.
 
-        noise = latents.between(seed_a, seed_b, weights, self._shape)
-        return self._walk(noise, fresh, How(steps, sampler, **how))
+        fresh(rows) is the noise that these pictures' steps add, see `samplers`. Left out it is made from the pictures' own
+        first noise: the same start is the same picture. (Two starts that are close have unlike noise then.)
+        """
+        asked = How(steps, sampler, **how)
+        levels = self.schedule.levels(asked.steps, self.model.config.sigma_max, asked.staircase)
+
+        def walk(noise: Tensor, fresh: Callable[[Sequence[int]], samplers.Noise] | None = None) -> Iterator[Preview]:
+            classes = asked.for_model(self, len(noise))
+            return self._previews(
+                asked, levels, classes, noise, fresh or (lambda rows: latents.noise_after(noise[rows]))
+            )
+
+        return walk
 
     def recipe(self, **request: Any) -> dict[str, Any]:
         """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
@@ -145,51 +163,43 @@ class Generator:
         made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
         return {**made_by, **request}
 
-    def denoiser(self, which: int = ANY_CLASS) -> objective.Denoise:
-        """The model's beliefs about pictures of one class; each call takes its turn. The same bits whatever the batch, if its
-        size is one of `sizes`."""
+    def denoise(self, which: int = ANY_CLASS) -> objective.Denoise:
+        """The network as samplers want it, about pictures of one class: also for walks that begin elsewhere than at noise
+        (diffusion/editing.py, inversion.py). A picture's bits are the same in every batch whose size is one of `sizes`."""
         network, prediction = drawing.told_once(self.network), self.model.config.prediction
         told = {} if which == ANY_CLASS else {"classes": torch.tensor([which], device=self.device)}
-        believe = objective.denoiser(network, prediction, **told)
-
-        def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
-            with self.turn(), torch.inference_mode():
-                return believe(x, alpha, sigma)
-
-        return denoise
+        return objective.denoiser(network, prediction, **told)
 
     @property
-    def _shape(self) -> latents.Shape:
+    def shape(self) -> latents.Shape:
         return self.channels, self.size, self.size
 
-    def _walk(self, noise: Tensor, fresh: Callable[[Sequence[int]], samplers.Noise], how: How) -> Iterator[Preview]:
-        """Checks the request now; the walk itself begins when its first preview is asked for. `fresh(rows)` is the noise that
-        these pictures' steps add, see `samplers`."""
-        classes = how.for_model(self, len(noise))
-        levels = self.schedule.levels(how.steps, self.model.config.sigma_max, how.staircase)
-        denoisers = {which: self._guided(which, how) for which in dict.fromkeys(classes)}
+    def _previews(
+        self,
+        how: How,
+        levels: Tensor,
+        classes: Sequence[int],
+        noise: Tensor,
+        fresh: Callable[[Sequence[int]], samplers.Noise],
+    ) -> Iterator[Preview]:
         sample, calls = samplers.by_name(how.sampler), samplers.calls(how.sampler, how.steps)
-
-        def previews() -> Iterator[Preview]:
-            walks: list[Iterator[samplers.Step]] = []
-            states: list[Tensor] = []
-            order = torch.empty(len(noise), dtype=torch.int64)
-            for rows, size in self._parts(classes):
-                order[rows] = torch.arange(len(rows)) + sum(map(len, states))
-                blanks = noise.new_zeros(size - len(rows), *noise.shape[1:])
-                states.append(torch.cat([noise[rows], blanks]).to(self.device))
-                more = {"noise": _beside(fresh(rows), blanks.to(self.device))} if how.adds_noise else {}
-                walks.append(sample(denoisers[classes[rows[0]]], states[-1], levels, **more, **how.options))
-            beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
-            for call, (step, i) in enumerate(itertools.product(range(calls), range(len(walks))), start=1):
-                with torch.inference_mode():
-                    made = next(walks[i])
-                states[i], beliefs[i] = made.x, made.x0
-                even = i + 1 == len(walks)
-                done = call / (calls * len(walks))
-                yield Preview(step + even, calls, done, even, rows_of, tuple(states), tuple(beliefs))
-
-        return previews()
+        denoisers = {which: self._guided(which, how) for which in dict.fromkeys(classes)}
+        walks: list[Iterator[samplers.Step]] = []
+        states: list[Tensor] = []
+        order = torch.empty(len(noise), dtype=torch.int64)
+        for rows, size in self._parts(classes):
+            order[rows] = torch.arange(len(rows)) + sum(map(len, states))
+            blanks = noise.new_zeros(size - len(rows), *noise.shape[1:])
+            states.append(torch.cat([noise[rows], blanks]).to(self.device))
+            more = {"noise": _beside(fresh(rows), blanks, self.device)} if how.adds_noise else {}
+            walks.append(sample(denoisers[classes[rows[0]]], states[-1], levels, **more, **how.options))
+        beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
+        for call, (step, i) in enumerate(itertools.product(range(calls), range(len(walks))), start=1):
+            with torch.inference_mode():
+                made = next(walks[i])
+            states[i], beliefs[i] = made.x, made.x0
+            even = i + 1 == len(walks)
+            yield Preview(step + even, calls, call / (calls * len(walks)), even, rows_of, tuple(states), tuple(beliefs))
 
     def _parts(self, classes: Sequence[int]) -> Iterator[tuple[list[int], int]]:
         """(rows, size): which pictures are drawn together, all of one class, and how many with the blanks beside them."""
@@ -201,12 +211,20 @@ class Generator:
                 rows = rows[size:]
 
     def _guided(self, which: int, how: How) -> objective.Denoise:
-        believe = self.denoiser(which)
+        believe = self._in_turn(self.denoise(which))
         if how.guidance == 1:
             return believe
         if how.guide is not None:
-            return guidance.autoguided(believe, how.guide.denoiser(which), how.guidance, how.guidance_interval)
-        return guidance.guided(believe, self.denoiser(), how.guidance, how.guidance_interval)
+            weak = self._in_turn(how.guide.denoise(which))
+            return guidance.autoguided(believe, weak, how.guidance, how.guidance_interval)
+        return guidance.guided(believe, self._in_turn(self.denoise()), how.guidance, how.guidance_interval)
+
+    def _in_turn(self, believe: objective.Denoise) -> objective.Denoise:
+        def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
+            with self.turn():
+                return believe(x, alpha, sigma)
+
+        return denoise
 
 
 def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
@@ -222,9 +240,9 @@ def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
     return max(1, min(16, int(budget // operations)))
 
 
-def _beside(noise: samplers.Noise, blanks: Tensor) -> samplers.Noise:
+def _beside(noise: samplers.Noise, blanks: Tensor, device: torch.device) -> samplers.Noise:
     """The pictures' noise, and none for the blanks beside them."""
-    return (lambda index: torch.cat([noise(index), blanks])) if len(blanks) else noise
+    return lambda index: torch.cat([noise(index), blanks]).to(device)
 
 
 def _check_count(what: str, count: Any, least: int) -> None:

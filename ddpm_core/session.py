@@ -17,6 +17,7 @@ import psutil
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status, new_run, resume_run
+from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
 from ddpm_core.turns import Turns
 
@@ -34,6 +35,7 @@ class Session:
         self.root = root
         self.data_dir = data_dir
         self.turns = Turns()
+        self.shelf = Shelf(self.turns)  # the models that make pictures
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._control = Control()

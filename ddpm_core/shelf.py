@@ -12,7 +12,7 @@ from collections import OrderedDict, abc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, all_runs
@@ -20,7 +20,8 @@ from ddpm_core.runs import Run, all_runs
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview, Turn
 
-MOST_LOADED = 3  # as many as a comparison needs
+T = TypeVar("T")
+MOST_LOADED = 4  # as many as a comparison needs
 # Seconds of work in one turn. A training step takes long, a network call for a few pictures does not: one call a turn
 # would leave the pictures a twentieth of the device.
 SLICE = 0.25
@@ -105,8 +106,21 @@ class Shelf:
                     if now - slice_began >= SLICE:
                         break
 
+    def slices(self, walk: Iterable[T]) -> "abc.Generator[T, None, None]":
+        """Goes `walk` in slices of turns. The turn is held at a yield, as in `work`."""
+        steps = iter(walk)
+        while True:
+            with self._turn():
+                began = time.monotonic()
+                for step in steps:
+                    yield step
+                    if time.monotonic() - began >= SLICE:
+                        break
+                else:
+                    return
+
     def take(self, path: Path) -> "Generator":
-        """The model in this file, loaded anew if the file has changed; whoever calls it takes the turn for that.
+        """The model in this file, loaded anew if the file has changed. It takes the turn for that itself.
 
         Raises `StudioError`.
         """

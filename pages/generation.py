@@ -19,13 +19,14 @@ from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from pages import widgets
+from pages.explorer import models as models_view
 from pages.texts import duration, number, t
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
     from ddpm_core.session import Session
 
-MOST = {"samples": 64, "frames": 64, "each": 16, "models": 3}
+MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
 PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
@@ -49,21 +50,21 @@ def build(session: "Session") -> None:
                 label=t("generation.sampler"),
                 info=t("generation.sampler.why"),
             )
-            # Three things to make, one below the other and all in sight: nobody has to find out what a tab would hide.
-            with gr.Column(elem_classes="making"):
+            # What the chosen mode asks for besides; the others are hidden (assets/explorer.js, studio.css).
+            with gr.Column(elem_classes="making", elem_id="making_grid"):
                 widgets.heading(t("generation.mode.sample"))
                 with gr.Row():
                     samples = _slider("samples", t("generation.samples"), 16, 1, MOST["samples"])
                     gen_seed = _seed("gen_seed", t("generation.seed"), t("generation.seed.why"), 0)
                 generate_button = gr.Button(t("generation.generate"), variant="primary", elem_id="generate")
-            with gr.Column(elem_classes="making"):
+            with gr.Column(elem_classes="making", elem_id="making_walk"):
                 widgets.heading(t("generation.mode.walk"))
                 with gr.Row():
                     seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
                     seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
                 frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
                 walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
-            with gr.Column(elem_classes="making"):
+            with gr.Column(elem_classes="making", elem_id="making_models"):
                 widgets.heading(t("generation.mode.compare"))
                 several = gr.Dropdown(
                     [],
@@ -79,10 +80,22 @@ def build(session: "Session") -> None:
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
+            modes = widgets.modes()
             canvas = widgets.canvas()
+            widgets.room()
 
     for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
         widgets.as_given(field)
+
+    # The explorers in assets/ ask with the same model and settings as the buttons here.
+    how = {"model": model, "steps": steps, "sampler": sampler}
+    gr.on(
+        [field.change for field in how.values()],
+        None,
+        list(how.values()),
+        js=f"({', '.join(how)}) => {{ Studio.how.set({{ {', '.join(how)} }}); }}",
+        api_visibility="private",
+    )
 
     def on_generate(
         model: str | None, samples: int, seed: int, steps: int, sampler: str, request: gr.Request
@@ -114,9 +127,9 @@ def build(session: "Session") -> None:
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
-    # The canvas looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
+    # The row of choices looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
     remembered = "(one, several) => [one || Studio.place.get('model'), several]"
-    canvas.refresh(
+    modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
@@ -134,7 +147,7 @@ class Maker:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.desk = Desk()
-        self.shelf = shelf.Shelf(session.turns)
+        self.shelf = session.shelf
 
     def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
         """One picture a seed, from `seed` on."""
@@ -191,7 +204,7 @@ class Maker:
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
 
     def compare(self, page: str, models: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
-        """The same seeds with up to three models, which sharpen side by side."""
+        """The same noise with up to four models, which sharpen side by side."""
         with _Reading() as wrong:
             keys = models if isinstance(models, list) else [models] if models else []
             if len(keys) > MOST["models"]:
@@ -219,9 +232,16 @@ class Maker:
             recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
             files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
             line = t("generation.compare.done", **_seeds(first, count), models=len(shots), seconds=seconds)
-            return {**draw(shots), "files": files, "line": line}
+            largest = max(cards, key=lambda card: card.size)
+            figure = models_view.spectra(rows, largest.run, self.session.root, self.session.data_dir)
+            return {**draw(shots), "files": files, "line": line, "figure": figure}
 
-        yield from self._relay(page, cards, lambda made: made.sample(seeds, **how), draw, finish)
+        def walk(made: "Generator") -> Iterable["Preview"]:
+            noise = models_view.shared_noise(seeds, sizes, made.size, made.channels)
+            return made.walker(**how)(noise)
+
+        sizes = sorted({card.size for card in cards})
+        yield from self._relay(page, cards, walk, draw, finish)
 
     def cancel(self, page: str) -> None:
         job = self.desk.current(page)

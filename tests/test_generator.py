@@ -72,13 +72,13 @@ def test_where_only_one_size_gives_the_same_bits_the_others_are_filled_up(genera
     """As on a graphics card, whose kernels add in another order for another batch."""
     together = last(generator.sample(range(9), steps=3)).x
     asked = []
-    denoiser = generator.denoiser
+    denoise = generator.denoise
 
     def watched(which):
-        believe = denoiser(which)
+        believe = denoise(which)
         return lambda x, *level: asked.append(len(x)) or believe(x, *level)
 
-    generator.sizes, generator.denoiser = [4], watched
+    generator.sizes, generator.denoise = [4], watched
     for sampler in ("dpm++2m", "ddpm"):
         asked.clear()
         preview = last(generator.sample(range(9), steps=3, sampler=sampler))
@@ -131,7 +131,7 @@ def test_a_trajectory_is_there_to_be_kept(generator):
     assert all(stop.x.shape == stop.x0.shape == (20, 3, 16, 16) and stop.x0.abs().max() <= 1 for stop in stops)
     assert stops[0].x.std() > stops[-1].x.std() and torch.equal(stops[-1].x, stops[-1].x0)
     levels = generator.schedule.levels(4, generator.model.config.sigma_max, SPACING_OF[SAMPLERS[0]])
-    walk = samplers.by_name(SAMPLERS[0])(generator.denoiser(), latents.noise([17], (3, 16, 16)), levels)
+    walk = samplers.by_name(SAMPLERS[0])(generator.denoise(), latents.noise([17], (3, 16, 16)), levels)
     for stop, step in zip(stops, walk, strict=True):
         assert torch.equal(stop.x[17], step.x[0]) and torch.equal(stop.x0[17], step.x0[0])
 
@@ -197,6 +197,19 @@ def test_a_large_network_works_on_fewer_pictures_at_once(generator):
     assert generator.sizes[0] == 16
     larger = dataclasses.replace(a_model(), config=RunConfig(dataset="toy", size=1024, network=SMALL))
     assert Generator(larger, "toy.pt", torch.device("cpu"), contextlib.nullcontext).sizes == [1]
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_a_walk_may_start_at_any_noise_and_is_a_function_of_it_alone(generator, sampler):
+    """Without seeds: samplers that add noise draw it from the start's own bits, so the batch does not matter here either."""
+    noise = latents.noise(range(7), generator.shape)
+    walk = generator.walker(4, sampler)
+    together = last(walk(noise)).x
+    assert torch.equal(last(walk(noise[[5, 2]])).x, together[[5, 2]])
+    if sampler == "ddpm":
+        assert not torch.equal(together, last(generator.sample(range(7), 4, sampler)).x)
+        fresh = lambda rows: latents.step_noise(rows, generator.shape)  # noqa: E731
+        assert torch.equal(last(walk(noise, fresh)).x, last(generator.sample(range(7), 4, sampler)).x)
 
 
 # ---- guidance, by classes (a network that knows them is made up here) and by an early self

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-BUTTONS = ("Generate", "Interpolate", "Compare")
+BUTTONS = {"Grid": "Generate", "Walk": "Interpolate", "Models": "Compare"}  # by mode
 
 
 def open_generation(page, models=1):
@@ -15,6 +15,10 @@ def open_generation(page, models=1):
     if models:
         page.wait_for_function("document.querySelector('#model input').value !== ''")
     return page
+
+
+def choose_mode(page, name):
+    page.locator(".modes").get_by_role("button", name=name, exact=True).click()
 
 
 def line(page):
@@ -109,6 +113,7 @@ def test_asking_anew_takes_back_what_was_asked(page, studio, toy_run):
 def test_a_walk_is_scrubbed_without_asking_the_studio(page, studio, toy_run):
     toy_run(studio.root, "toys")
     open_generation(page)
+    choose_mode(page, "Walk")
     set_number(page, "seed_a", 3)
     set_number(page, "seed_b", 9)
     said = press(page, "Interpolate")
@@ -144,6 +149,7 @@ def test_models_of_different_size_side_by_side(page, studio, toy_run):
     toy_run(studio.root, "large", size=32)
     toy_run(studio.root, "grey", size=64, channels=1)
     open_generation(page)
+    choose_mode(page, "Models")
     page.locator("#compare_models .token").nth(2).wait_for()  # chosen by itself
     assert press(page, "Compare").startswith("3 models with the same seeds, 0 to 3, in ")
     boxes = [image.bounding_box() for image in page.locator("#canvas figure img").all()]
@@ -195,9 +201,14 @@ def test_new_models_appear_and_the_choice_survives_a_reload(page, studio, toy_ru
 def test_each_name_is_there_once(page, studio, toy_run):
     toy_run(studio.root, "toys")
     open_generation(page)
-    page.get_by_role("button", name="Generate").wait_for()
-    for name in (*BUTTONS, "Pause", "Stop", "Sample now"):
-        assert page.get_by_role("button", name=name).count() == 1, name
+    for mode, button in BUTTONS.items():
+        choose_mode(page, mode)
+        page.get_by_role("button", name=button).wait_for()
+        for name in (button, "Pause", "Stop", "Sample now"):
+            assert page.get_by_role("button", name=name).count() == 1, name
+        assert sum(page.get_by_role("button", name=name).count() for name in BUTTONS.values()) == 1
+    page.reload()
+    page.get_by_role("button", name="Compare").wait_for()  # the choice is in the address
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -205,8 +216,9 @@ def test_each_name_is_there_once(page, studio, toy_run):
 def test_everything_stays_inside_the_window(open_page, studio, toy_run, width, dark):
     toy_run(studio.root, "toys")
     page = open_generation(open_page(width=width, dark=dark))
-    for name in BUTTONS:
-        press(page, name)
+    for mode, button in BUTTONS.items():
+        choose_mode(page, mode)
+        press(page, button)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.wait_for_function("document.querySelector('#canvas img').getBoundingClientRect().width > 200")
         inside = page.evaluate(

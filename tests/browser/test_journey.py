@@ -91,11 +91,12 @@ def test_from_start_to_pictures(page, studio):
     page.wait_for_function("document.querySelector('#model input').value !== ''")
     choose(page, "samples", 4)
     choose(page, "steps", 4)
-    for button, line in (
-        ("Generate", r"4 pictures in [\d.]+ s, seeds 0 to 3"),
-        ("Interpolate", r"16 frames from seed 0 to seed 1 in"),
-        ("Compare", r"2 models with the same seeds, 0 to 3, in"),
+    for mode, button, line in (
+        ("Grid", "Generate", r"4 pictures in [\d.]+ s, seeds 0 to 3"),
+        ("Walk", "Interpolate", r"16 frames from seed 0 to seed 1 in"),
+        ("Models", "Compare", r"2 models with the same seeds, 0 to 3, in"),
     ):
+        page.locator(".modes").get_by_role("button", name=mode, exact=True).click()
         page.get_by_role("button", name=button).click()
         page.locator("#generation_status").get_by_text(re.compile(line)).wait_for()
         assert page.locator("#canvas img").first.is_visible()

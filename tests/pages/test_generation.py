@@ -14,6 +14,7 @@ from PIL import Image
 from ddpm_core import pictures
 from ddpm_core.config import preset
 from ddpm_core.runs import Run, Status
+from ddpm_core.shelf import Shelf
 from ddpm_core.turns import Turns
 from pages import generation
 from pages.generation import Maker
@@ -26,8 +27,9 @@ class FakeSession:
     """What the handlers need of a Session: its folder, its turns, and what trains."""
 
     def __init__(self, root: Path):
-        self.root = root
+        self.root = self.data_dir = root
         self.turns = Turns()
+        self.shelf = Shelf(self.turns)
         self.now = (None, None)
 
     def current(self):
@@ -176,7 +178,7 @@ def test_a_comparison_that_cannot_work(maker):
         ([], "No model is chosen"),
         (None, "No model is chosen"),
         (["x/y"], "not there"),
-        (["a"] * 4, "too many"),
+        (["a"] * 5, "too many"),
     ):
         (answer,) = told(maker.compare("me", models, 1, 0, **HOW))
         assert words in answer["line"] and not answer["busy"]

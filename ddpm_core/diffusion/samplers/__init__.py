@@ -20,6 +20,7 @@ cosine table.
 
 from collections.abc import Callable, Iterator
 
+from ddpm_core.config import TWO_CALLS
 from ddpm_core.diffusion.samplers.adams import deis, ipndm
 from ddpm_core.diffusion.samplers.ddim import ddim, ddpm
 from ddpm_core.diffusion.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
@@ -56,4 +57,4 @@ def by_name(name: str) -> Callable[..., Iterator[Step]]:
 
 def calls(name: str, steps: int) -> int:
     """Network calls of a walk of `steps` steps, which is what its `Step`s count."""
-    return 2 * steps - 1 if name == "heun" else steps
+    return 2 * steps - 1 if name in TWO_CALLS else steps

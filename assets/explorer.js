@@ -1,0 +1,132 @@
+// What can be made, as a row of choices above the canvas; and what all explorers share: the settings of the form beside them,
+// and a bench that asks the studio, tells how far it is, and takes back what was asked.
+//
+// An explorer is a room: Studio.rooms.NAME = () => ({ element, enter() }), in a file of its own; `enter` is called whenever it
+// is opened. The choice lives in the page's address (#mode=pad), so a reload shows the same.
+Studio.rooms = {};
+Studio.MODES = ["grid", "walk", "pad", "own", "steps", "models", "averages", "history"];
+Studio.ON_CANVAS = ["grid", "walk", "models"]; // made by the form's own buttons; canvas.js shows it
+
+// The form's model, steps, sampler and so on, as they are now.
+Studio.how = {
+  values: {},
+  listeners: [],
+  set: (values) => {
+    Studio.how.values = values;
+    Studio.how.listeners.forEach((listener) => listener(values));
+  },
+  watch: (listener) => Studio.how.listeners.push(listener),
+};
+
+// The models there are: [key, size, step] each.
+Studio.models = {
+  list: null,
+  listeners: [],
+  set: (list) => {
+    Studio.models.list = list;
+    Studio.models.listeners.forEach((listener) => listener(list));
+  },
+  watch: (listener) => {
+    Studio.models.listeners.push(listener);
+    if (Studio.models.list) listener(Studio.models.list);
+  },
+};
+
+// `refresh` tells the form that other models are there than before.
+Studio.modes = (element, refresh) => {
+  const { t, h, place } = Studio;
+  const root = element.querySelector(".modes");
+  const choices = Studio.MODES.filter((mode) => Studio.ON_CANVAS.includes(mode) || Studio.rooms[mode]);
+  const button = (mode) => h("button", { type: "button", class: "mode", "data-mode": mode, title: t(`mode.${mode}.why`), onclick: () => place.set("mode", mode) }, t(`mode.${mode}`));
+  const buttons = choices.map(button);
+  root.append(...buttons);
+  const draw = () => {
+    const mode = choices.includes(place.get("mode")) ? place.get("mode") : "grid";
+    buttons.forEach((each) => each.setAttribute("aria-pressed", each.dataset.mode === mode));
+    const view = document.getElementById("generation_view");
+    if (view) view.dataset.mode = mode;
+    Studio.openRoom?.(mode);
+  };
+  place.watch("mode", draw);
+  addEventListener("hashchange", draw);
+  Studio.drawModes = draw;
+  draw();
+  Studio.poll(root, 3000, async () => {
+    const { models } = await Studio.get("/studio/models");
+    if (JSON.stringify(models) === JSON.stringify(Studio.models.list)) return;
+    Studio.models.set(models);
+    refresh();
+  });
+};
+
+// The place where the explorers that are no canvas show themselves; each is built when it is first opened.
+Studio.room = (element) => {
+  const root = element.querySelector(".room");
+  const built = {};
+  Studio.openRoom = (mode) => {
+    const make = Studio.rooms[mode];
+    root.hidden = !make;
+    if (!make) return;
+    built[mode] ||= make();
+    if (root.firstChild !== built[mode].element) root.replaceChildren(built[mode].element);
+    built[mode].enter?.();
+  };
+  Studio.drawModes?.();
+};
+
+// One line that tells, a progress bar, and Cancel. `ask` sends a question with the form's settings; `show` hears what comes.
+Studio.bench = (part) => {
+  const { t, h, put } = Studio;
+  const line = h("p", { class: "line", role: "status" });
+  const cancel = h("button", { type: "button", class: "quiet bench-cancel", title: t("canvas.cancel.why") }, t("canvas.cancel"));
+  const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
+  const element = h("div", { class: "bench", "data-busy": false }, h("div", { class: "canvas-head" }, line, cancel), progress);
+  let back = null;
+  const say = (text, busy = false) => {
+    put(line, text);
+    line.setAttribute("aria-busy", busy); // numbers that change ten times a second are not read aloud
+    element.dataset.busy = busy;
+  };
+  const ask = (what, asked, show) => {
+    say(t("generation.loading"), true);
+    progress.removeAttribute("value");
+    back = Studio.make(what, part, { ...Studio.how.values, ...asked }, (told) => {
+      if (told.done > 0) progress.value = told.done;
+      if (told.busy && told.line) say(told.line, true);
+      if (!told.busy) {
+        back = null;
+        if (told.error) say(told.error);
+        else if (told.cancelled) say(t("canvas.cancelled"));
+        else element.dataset.busy = false;
+        line.setAttribute("aria-busy", false);
+      }
+      show(told);
+    });
+  };
+  cancel.addEventListener("click", () => {
+    back?.();
+    back = null;
+    say(t("canvas.cancelled"));
+  });
+  return { element, ask, say };
+};
+
+// Links that save what was made. Browsers refuse to save long data: addresses, so the bytes go into a blob.
+Studio.saveLinks = () => {
+  const { t, h } = Studio;
+  const element = h("div", { class: "canvas-files", hidden: true });
+  let blobs = [];
+  const link = ({ name, kind, href }) => {
+    const bytes = Uint8Array.from(atob(href.slice(href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+    const url = URL.createObjectURL(new Blob([bytes], { type: kind === "mp4" ? "video/mp4" : "image/" + kind }));
+    blobs.push(url);
+    return h("a", { class: "quiet", href: url, download: name, title: t("canvas.save.why") }, t("canvas.save." + kind));
+  };
+  const show = (files) => {
+    blobs.forEach((url) => URL.revokeObjectURL(url));
+    blobs = [];
+    element.hidden = files.length === 0;
+    element.replaceChildren(...files.map(link), ...(files.length ? [h("span", { class: "hint" }, t("canvas.save.why"))] : []));
+  };
+  return { element, show };
+};

@@ -1,0 +1,95 @@
+"""The explorers' questions: lines of JSON, newest first, nothing accepted that is no question."""
+
+import contextlib
+import json
+import threading
+import time
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from pages.explorer import stream
+
+
+def counting(session, asked):
+    for number in range(stream.whole(asked, "steps", 1, 5, 3)):
+        yield lambda number=number: {"number": number}
+
+
+def endless(session, asked):
+    with contextlib.closing(session):
+        while True:
+            time.sleep(0.01)
+            yield dict
+
+
+class Closed:
+    def __init__(self):
+        self.event = threading.Event()
+
+    def close(self):
+        self.event.set()
+
+
+@pytest.fixture
+def session():
+    return Closed()
+
+
+@pytest.fixture
+def client(session):
+    explorers = stream.Explorers(session, {"counting": counting, "endless": endless})
+    return TestClient(Starlette(routes=explorers.routes()))
+
+
+def lines(answer):
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_the_last_state_is_always_told_and_then_that_it_is_over(client):
+    told = lines(client.post("/studio/make/counting", json={"page": "a", "steps": 3}))
+    assert told[0] == {"busy": True}
+    assert told[-2]["number"] == 2
+    assert told[-1]["busy"] is False and "error" not in told[-1]
+
+
+def test_a_mistake_is_one_line(client):
+    told = lines(client.post("/studio/make/counting", json={"page": "a", "steps": 9}))
+    assert told[-1] == {"busy": False, "error": "The number of steps is 9: choose a whole number from 1 to 5."}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 5000, b'{"x": "' + b"x" * stream.LARGEST_QUESTION + b'"}'])
+def test_what_is_no_question_is_refused(client, body):
+    assert client.post("/studio/make/counting", content=body).status_code == 400
+
+
+def test_an_unknown_explorer_is_refused(client):
+    assert client.post("/studio/make/nothing", json={"page": "a"}).status_code == 400
+
+
+def test_a_newer_question_takes_back_the_older_one_of_the_same_page(session):
+    explorers = stream.Explorers(session, {"endless": endless, "counting": counting})
+    old = explorers._lines("a/pad", lambda: endless(session, {}))
+    next(old), next(old)
+    new = list(explorers._lines("a/pad", lambda: counting(session, {})))
+    assert json.loads(new[-1])["busy"] is False
+    assert json.loads(list(old)[-1])["cancelled"] is True
+    assert session.event.wait(2)
+
+
+def test_cancel_ends_it(client, session):
+    explorers = client.app.routes[0].endpoint.__self__
+    running = explorers._lines("a/", lambda: endless(session, {}))
+    next(running), next(running)
+    assert client.post("/studio/cancel", json={"page": "a"}).status_code == 200
+    assert json.loads(list(running)[-1])["cancelled"] is True
+    assert session.event.wait(2)
+
+
+def test_a_page_that_closes_ends_its_work(session):
+    explorers = stream.Explorers(session, {"endless": endless})
+    running = explorers._lines("a/", lambda: endless(session, {}))
+    next(running), next(running)
+    running.close()
+    assert session.event.wait(2)
