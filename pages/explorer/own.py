@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ddpm_core import gallery, pictures, recipes, shelf
+from ddpm_core.config import SPACING_OF
 from ddpm_core.data.decoding import decode
 from ddpm_core.data.source import Look
 from ddpm_core.errors import StudioError, UsageError
@@ -78,7 +79,7 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     card, generator = _model(session, asked)
     ends = [_picture(asked.get(name), generator) for name in ("a", "b")]
     count = whole(asked, "frames", 2, MOST_FRAMES, 16)
-    levels = generator.schedule.levels(WALK_STEPS, generator.model.config.sigma_max)
+    levels = generator.schedule.levels(WALK_STEPS, generator.model.config.sigma_max, "trailing")
     x0 = _signed(ends).to(generator.device)
 
     start = latents.noise([0, 1], generator.shape).to(generator.device)
@@ -87,7 +88,7 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         yield functools.partial(_progress, "own.invert.line", step.index, step.steps, 0.0)
     spots = np.linspace(0, 1, count)
     noise = mixing.mix_inverted(last.x.cpu(), mixing.line(spots.tolist()))
-    for preview in session.shelf.slices(generator.walker(WALK_STEPS, "ddim")(noise)):
+    for preview in session.shelf.slices(generator.walker(WALK_STEPS, "ddim", spacing="trailing")(noise)):
         drawn = preview
         yield functools.partial(_progress, "own.walk.line", preview.step, preview.steps, 0.5)
     frames = drawn.pictures
@@ -159,7 +160,7 @@ class _How:
         self.seeds = list(range(first, first + count))
         self.name, self.steps = str(asked.get("sampler"))[:40], whole(asked, "steps", 1, 1000, 20)
         self.sampler = samplers.by_name(self.name)
-        self.levels = generator.schedule.levels(self.steps, generator.model.config.sigma_max)
+        self.levels = generator.schedule.levels(self.steps, generator.model.config.sigma_max, SPACING_OF[self.name])
         self.noise = latents.noise(self.seeds, generator.shape).to(generator.device)
         self.step_noise = latents.step_noise(self.seeds, generator.shape, generator.device)
 

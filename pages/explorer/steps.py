@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ddpm_core import pictures, shelf
-from ddpm_core.config import SAMPLERS
+from ddpm_core.config import SAMPLERS, TWO_CALLS
 from ddpm_core.errors import UsageError
 from pages.explorer.stream import Asked, Pieces, Shown, Told, whole
 from pages.texts import t
@@ -24,12 +24,13 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     card = shelf.find(session.root, asked.get("model"))
     seed = whole(asked, "seed", 0, 2**53 - 1, 0)
     counts, samplers = _counts(asked.get("counts")), _samplers(asked.get("samplers"))
-    if sum(counts) * len(samplers) > MOST_CALLS:
+    all_calls = sum(2 * count - 1 if sampler in TWO_CALLS else count for sampler in samplers for count in counts)
+    if all_calls > MOST_CALLS:
         raise UsageError(t("steps.many", most=MOST_CALLS))
     generator = session.shelf.take(card.path)
 
     fresh = Pieces()
-    calls, all_calls = 0, sum(counts) * len(samplers)
+    calls = 0
     for sampler in samplers:
         for count in counts:
             seconds, began = 0.0, time.monotonic()

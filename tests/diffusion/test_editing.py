@@ -119,6 +119,7 @@ class TestFill:
             denoise, SAMPLERS[name], picture, mask, LEVELS, noise, step_noise=step_noise, jumps=1, jump_length=3
         )
         rows = [*LEVELS[1:4], *LEVELS[1:4], *LEVELS[4:7], *LEVELS[4:7]]
+        rows = [row for row in rows for _ in range(2 if name == "heun" else 1)]  # which shows each level twice
         for step, (alpha, sigma) in zip(walk, rows, strict=False):
             known = step.x[:, :, ~mask]
             assert known.mean().item() == pytest.approx(0.5 * alpha.item(), abs=0.05)
@@ -156,6 +157,12 @@ class TestFill:
         walk = filled(twice, jumps=jumps)
         assert [step.index for step in walk] == list(range(1, calls + 1)) and {step.steps for step in walk} == {calls}
         assert torch.equal(walk[-1].x[:, :, ~MASK], pictures()[:, :, ~MASK])
+
+    @pytest.mark.parametrize(("jumps", "length"), [(0, 2), (1, 2), (2, 5), (0, 12), (1, 1)])
+    def test_it_knows_how_many_calls_heun_makes(self, jumps, length):
+        steps = filled(samplers.heun, jumps=jumps, jump_length=length)
+        assert [(step.index, step.steps) for step in steps] == [(k + 1, 23 * (1 + jumps)) for k in range(len(steps))]
+        assert len(steps) == 23 * (1 + jumps)
 
     def test_no_noise_is_drawn_twice(self):
         asked = []

@@ -107,7 +107,7 @@ def test_the_same_seed_is_the_same_picture_and_the_newest_model_is_the_default(m
         ("steps", 0, "the number of steps is 0"),
         ("steps", 1001, "the number of steps is 1001"),
         ("steps", "many", "the number of steps is 'many'"),
-        ("sampler", "euler", "there is no sampler 'euler'"),
+        ("sampler", "rk45", "there is no sampler 'rk45'"),
         ("sampler", None, "there is no sampler None"),
         ("sampler", ["ddim"], "there is no sampler ['ddim']"),
         ("model", "../toys/ddpm_best.pt", "not there any more"),
