@@ -1,6 +1,7 @@
 """Pictures that start from a picture: drawn again from a noisier version of it, or filled in where a mask says so.
 
-Both are the ordinary walk of any sampler. `redraw` starts it further down the staircase, `fill` tells it what is already known.
+Both are the ordinary walk of any sampler. `redraw` starts it further down the staircase, `fill` tells it what is
+already known.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,9 +33,10 @@ def redraw(
     """SDEdit (Meng et al. 2021, arXiv 2108.01073): noise hides the picture's details, and the sampler draws new ones.
 
     picture     (C, H, W) or (B, C, H, W) in [-1, 1]
-    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone, 0.5 as much noise
-                as picture in what is left of both at 16 x 16; the nearest level there is, see `start_row`. So a strength hides the same shapes on
-                every staircase and at every size: larger pictures need more noise for that, for pixels average it away
+    strength    0 gives the picture itself (one Step, no network call), 1 what the sampler draws from `noise` alone, 0.5
+                as much noise as picture in what is left of both at 16 x 16; the nearest level there is, see
+                `start_row`. So a strength hides the same shapes on every staircase and at every size: larger pictures
+                need more noise for that, for pixels average it away
     noise       (B, C, H, W), N(0, 1), one a picture, as from `latents.noise`
     step_noise  what samplers that add noise ask for, as from `latents.step_noise`
     Raises `UsageError`, before any work, for a strength or a picture that does not fit.
@@ -62,18 +64,21 @@ def fill(
 ) -> Iterator[Step]:
     """Draws what the mask covers so that it fits what it leaves free; there the result is the picture, exactly.
 
-    picture      (C, H, W) or (B, C, H, W) in [-1, 1]; what it shows under the mask matters only where strength is below 1
+    picture      (C, H, W) or (B, C, H, W) in [-1, 1]; what is under the mask only matters with a strength below 1
     mask         (H, W) bool, True where to draw
     noise        (B, C, H, W), N(0, 1), one a picture, as from `latents.noise`
     step_noise   for samplers that add noise, and for jumps, as from `latents.step_noise`
-    jumps        after each `jump_length` steps go back up by adding noise and walk them again, so many times: what was drawn and
-                 what was there get time to agree (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, section 4.2, who go back nine times)
+    jumps        after each `jump_length` steps go back up by adding noise and walk them again, so many times: what was
+                 drawn and what was there get time to agree (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, section
+                 4.2, who go back nine times)
     strength     as in `redraw`: below 1 what is under the mask is drawn again from a noisier version of itself
-    Yields after every network call, (1 + jumps) times as many as the sampler makes. What is known enters through the belief: outside the mask the network is
-    not believed, the picture is. So the sampler itself keeps the free part at alpha picture + sigma noise on its way down, as
-    RePaint does by hand (its eq. 8a), and any sampler will do. Best is one that adds noise, such as `samplers.ddim` with eta 1. (Measured:
-    48 drawings of 32 px with a quarter hidden, 20 steps, distance to the originals in a classifier's features: deterministic
-    10.0, with noise 8.3, with noise and one jump 7.4, with four 7.3 to 7.6, all +- 0.6; a grey hole 18.0.)
+    Yields after every network call, (1 + jumps) times as many as the sampler makes. What is known enters through the
+    belief: outside the mask the network is not believed, the picture is. So the sampler itself keeps the free part at
+    alpha picture + sigma noise on its way down, as RePaint does by hand (its eq. 8a), and any sampler will do. Without
+    jumps take one that adds noise, such as `samplers.ddim` with eta 1; with them it matters less. (Measured: 48
+    drawings of 32 px, a good quarter hidden, 20 steps, distance to the originals in a classifier's features:
+    deterministic 10.0, with noise 8.3, with noise and one jump 7.4, either with four jumps 7.0 to 7.7, each +- 0.6 to
+    0.7; a grey hole 18.0.)
     Raises `UsageError`, before any work, for a mask, a strength or a picture that does not fit.
     """
     picture = _fitting(picture, noise)

@@ -1,13 +1,13 @@
 """From a picture to the noise that draws it: deterministic DDIM, walked upwards.
 
 A step down asks the network at x and arrives at x'. Upwards x' is known and x is sought, so each step is an equation,
-x = sigma / sigma' x' + (alpha - sigma / sigma' alpha') belief(x). Asking at x' instead (Song et al. 2020, arXiv 2010.02502, section
-4.3) is wrong by as much as the belief changes within a step. Here the equation is solved by asking again where the last answer
-pointed, with Anderson's acceleration, as Pan et al. 2023 do (AIDI, arXiv 2309.04907): plain repetition diverges where
-sigma / alpha more than doubles in a step, as it does in the last steps of a short staircase.
+x = sigma / sigma' x' + (alpha - sigma / sigma' alpha') belief(x). Asking at x' instead (Song et al. 2020, arXiv
+2010.02502, section 4.3) is wrong by as much as the belief changes within a step. Here the equation is solved by asking
+again where the last answer pointed, with Anderson's acceleration, as Pan et al. 2023 do (AIDI, arXiv 2309.04907): plain
+repetition diverges where sigma / alpha more than doubles in a step, as it does in the last steps of a short staircase.
 
-A sampler that can be undone exactly (BDIA, arXiv 2307.10829; BELM, arXiv 2410.07273) would need a walk down of its own, unlike that of
-every other picture; this one comes back close enough, see `invert`.
+A sampler that can be undone exactly (BDIA, arXiv 2307.10829; BELM, arXiv 2410.07273) would need a walk down of its own,
+unlike that of every other picture; this one comes back close enough, see `invert`.
 """
 
 from collections.abc import Iterator
@@ -33,17 +33,20 @@ def invert(
     """The walk of `samplers.ddim(denoise, x, levels, clip=clip)` upwards: from pictures to the noise that it draws them from.
 
     x0      (B, C, H, W) in [-1, 1]
-    levels  the sampler's own, (steps + 1, 2) with falling noise; where the last row is not (1, 0), x0 is the state at that row
-    noise   like x0, N(0, 1); with it the walk starts at alpha x0 + sigma noise of the level before (1, 0), instead of at alpha x0.
-            The noise found is then nearer to N(0, 1), but mixtures of it are no better (measured: somewhat darker, see below)
-    Yields after every network call, (1 + refinements) steps of them; x is the state at the level being solved, and the last x is
-    the noise, of level levels[0]. Holds a few tensors like x0, however many the steps. The same bits alone and in a batch.
+    levels  the sampler's own, (steps + 1, 2) with falling noise; where the last row is not (1, 0), x0 is the state at
+            that row
+    noise   like x0, N(0, 1); with it the walk starts at alpha x0 + sigma noise of the level before (1, 0), instead of
+            at alpha x0. The noise found is then nearer to N(0, 1), but mixtures of it are no better (measured: somewhat
+            darker, see below)
+    Yields after every network call, (1 + refinements) steps of them; x is the state at the level being solved, and the
+    last x is the noise, of level levels[0]. Holds a few tensors like x0, however many the steps. The same bits alone
+    and in a batch.
 
-    The noise of real pictures is not quite N(0, 1): `mixing.mix_inverted` mixes it. (Measured: eight pictures to noise and back, mean
-    and worst PSNR, OpenMoji at 32 px after 1,700 training steps on a processor, `Schedule.levels` of 20, 50 and 100 steps: with two
-    refinements 61 and 55, 85 and 73, 102 and 89 dB; with none 36 and 16, 48 and 20, 56 and 32. Sixteen pictures in 20 steps: the
-    noise's standard deviation is 0.76, with a noise to start from 0.91; the brightness of mixtures of four 0.57 and 0.48, of the
-    pictures 0.55.)
+    The noise of real pictures is not quite N(0, 1): `mixing.mix_inverted` mixes it. (Measured: eight pictures to noise
+    and back, mean and worst PSNR, OpenMoji at 32 px after 1,700 training steps on a processor, `Schedule.levels` of 20,
+    50 and 100 steps: with two refinements 61 and 55, 85 and 73, 102 and 89 dB; with none 36 and 16, 48 and 20, 56 and
+    32. Sixteen pictures in 20 steps: the noise's standard deviation is 0.76, with a noise to start from 0.91; the
+    brightness of mixtures of four 0.57 and 0.48, of the pictures 0.55.)
     """
     rows = levels.double().flip(0).tolist()
     calls, index = (len(rows) - 1) * (1 + refinements), 0
@@ -88,8 +91,8 @@ def reconstruction_error(original: Tensor, again: Tensor) -> ReconstructionError
 def _overshoot(off: Tensor, older_off: Tensor) -> Tensor:
     """(B, 1, 1, 1): how much of the last move to take back, a picture: of all on the line, the point expected to be off least.
 
-    Anderson's acceleration with a memory of one. Dot products picture by picture: the order in which a batch is summed may
-    depend on its size.
+    Anderson's acceleration with a memory of one. Dot products picture by picture: the order in which a batch is summed
+    may depend on its size.
     """
     change = (off - older_off).flatten(1)
     products = [(torch.dot(o, c), torch.dot(c, c)) for o, c in zip(off.flatten(1), change, strict=True)]

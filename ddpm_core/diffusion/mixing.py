@@ -1,11 +1,11 @@
 """Noise made of other noise: walks, the four corners of a pad, mixtures of real pictures, one noise at several sizes.
 
-A network expects noise from N(0, 1). A sum of independent noises, sum w_i z_i, has variance sum w_i^2, so dividing by its root
-gives N(0, 1) again, whatever the weights and however many (Bodin et al. 2024, arXiv 2408.08558; between two it is the usual
-walk along a sphere). A plain mean would be too quiet, and give grey pictures.
+A network expects noise from N(0, 1). A sum of independent noises, sum w_i z_i, has variance sum w_i^2, so dividing by
+its root gives N(0, 1) again, whatever the weights and however many (Bodin et al. 2024, arXiv 2408.08558; between two it
+is the usual walk along a sphere). A plain mean would be too quiet, and give grey pictures.
 
-Classes, unlike noise, are mixed by plain means: the vector that the network is told is sum_i shares(weights)_i vector_i, with
-vector_i what it is told for class i. So a pad's weights serve both.
+Classes, unlike noise, are mixed by plain means: the vector that the network is told is sum_i shares(weights)_i
+vector_i, with vector_i what it is told for class i. So a pad's weights serve both.
 """
 
 import math
@@ -31,8 +31,9 @@ def line(t: Tensor | Sequence[float] | float) -> Tensor:
 def corners(u: Tensor | Sequence[float] | float, v: Tensor | Sequence[float] | float) -> Tensor:
     """Float64 (..., 4): weights of the top left, top right, bottom left and bottom right corner of a pad.
 
-    u goes from 0 at the left to 1 at the right, v from 0 at the top to 1 at the bottom; of any shapes that broadcast, so a whole
-    grid is `corners(t, t[:, None])`. Squares sum to 1. Corners are exact, and each edge is the `line` between its two.
+    u goes from 0 at the left to 1 at the right, v from 0 at the top to 1 at the bottom; of any shapes that broadcast,
+    so a whole grid is `corners(t, t[:, None])`. Squares sum to 1. Corners are exact, and each edge is the `line`
+    between its two.
     """
     across, down = line(u), line(v)
     return (down.unsqueeze(-1) * across.unsqueeze(-2)).flatten(-2)
@@ -41,9 +42,9 @@ def corners(u: Tensor | Sequence[float] | float, v: Tensor | Sequence[float] | f
 def mix(noises: Tensor, weights: Tensor) -> Tensor:
     """N mixtures (N, C, H, W) of K noises (K, C, H, W) by weights (N, K) of any size and sign: N(0, 1) like the noises.
 
-    Exactly noises[k] where only weight k is not 0; the same bits alone and in a batch. Noises that are the same (one seed at two
-    corners) are not independent: their weights count together, for two halves of one noise are that noise. Raises `UsageError`
-    where the weights of a mixture are all 0, or cancel.
+    Exactly noises[k] where only weight k is not 0; the same bits alone and in a batch. Noises that are the same (one
+    seed at two corners) are not independent: their weights count together, for two halves of one noise are that noise.
+    Raises `UsageError` where the weights of a mixture are all 0, or cancel.
     """
     weights = weights.detach().cpu().double()
     same = (noises.unsqueeze(0) == noises.unsqueeze(1)).flatten(2).all(-1).cpu().double()
@@ -72,8 +73,9 @@ class Normalised(NamedTuple):
 def normalised(noises: Tensor) -> Normalised:
     """The noise of real pictures (K, C, H, W), as `inversion.invert` finds it, with each channel's mean and spread taken out.
 
-    It is not quite N(0, 1): brighter on average, as drawings on white paper are, and quieter. Mixed as noise, what is random
-    averages out while such means add up, and mixtures fade (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust channel means).
+    It is not quite N(0, 1): brighter on average, as drawings on white paper are, and quieter. Mixed as noise, what is
+    random averages out while such means add up, and mixtures fade (Landolsi & Kahl 2025, arXiv 2505.07481, who adjust
+    channel means).
     """
     std, mean = torch.std_mean(noises, (2, 3), correction=0, keepdim=True)
     std = std.clamp(min=1e-6)
@@ -83,9 +85,10 @@ def normalised(noises: Tensor) -> Normalised:
 def mix_inverted(noises: Tensor, weights: Tensor) -> Tensor:
     """`mix` for the noise of real pictures: what is random is mixed as noise, means and variances by their `shares`.
 
-    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as `mix`. (Measured:
-    OpenMoji at 32 px, pictures of mean brightness 0.55 and contrast 0.61; equal mixtures of two, four and eight have 0.56, 0.57, 0.51
-    and 0.62, 0.60, 0.65; with `mix` they fade to white, 0.63, 0.72, 0.79 and 0.58, 0.48, 0.42.)
+    noises (K, C, H, W), weights (N, K) -> (N, C, H, W). Exactly noises[k] where only weight k is not 0. Raises as
+    `mix`. (Measured: OpenMoji at 32 px, pictures of mean brightness 0.55 and contrast 0.61; equal mixtures of two, four
+    and eight have 0.56, 0.57, 0.51 and 0.62, 0.60, 0.65; with `mix` they fade to white, 0.63, 0.72, 0.79 and 0.58,
+    0.48, 0.42.)
     """
     noise, mean, std = normalised(noises)
     part = shares(weights.cpu()).to(noises)
@@ -102,12 +105,12 @@ def noise_at_sizes(
 ) -> dict[int, Tensor]:
     """{size: float32 (C, size, size)}: one noise for models of several sizes, so that their large shapes agree.
 
-    Each is white N(0, 1). Where one size is k times another, k x k pixels of the large one have the mean of the pixel they cover,
-    divided by k, as white noise has it; where neither divides the other (64 and 96) this holds for both and their greatest common
-    divisor. `base` (C, S, S) is the noise to start from; left out, it is the seed's own at the smallest of the sizes, so the
-    smallest model draws the picture it always draws for this seed. A size's noise depends on the base, the seed and the size, not on
-    which others were asked for. (Measured: OpenMoji models of 32 and 64 px, trained apart for minutes, 32 pictures each shrunk to
-    8 x 8: correlation 0.80 from one noise, -0.02 from two.)
+    Each is white N(0, 1). Where one size is k times another, k x k pixels of the large one have the mean of the pixel
+    they cover, divided by k, as white noise has it; where neither divides the other (64 and 96) this holds for both and
+    their greatest common divisor. `base` (C, S, S) is the noise to start from; left out, it is the seed's own at the
+    smallest of the sizes, so the smallest model draws the picture it always draws for this seed. A size's noise depends
+    on the base, the seed and the size, not on which others were asked for. (Measured: OpenMoji models of 32 and 64 px,
+    trained apart for minutes, 32 pictures each shrunk to 8 x 8: correlation 0.80 from one noise, -0.02 from two.)
     """
     if base is None:
         base = latents.noise([seed], (channels, min(sizes), min(sizes)))[0]
