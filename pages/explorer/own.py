@@ -6,7 +6,6 @@ A picture comes as the bytes of its file, once; the page then names it by its ha
 import functools
 import hashlib
 import io
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
@@ -74,7 +73,7 @@ def _take_in(content: bytes) -> Response:
 
 def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, a, b (keys), frames. Told: frames [src], errors [{psnr, mean}] of both ends, files."""
-    from ddpm_core.diffusion import inversion, latents, mixing
+    from ddpm_core.diffusion import inversion, mixing
 
     card, generator = _model(session, asked)
     ends = [_picture(asked.get(name), generator) for name in ("a", "b")]
@@ -82,8 +81,7 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     levels = generator.schedule.levels(WALK_STEPS, generator.model.config.sigma_max, "trailing")
     x0 = _signed(ends).to(generator.device)
 
-    start = latents.noise([0, 1], generator.shape).to(generator.device)
-    for step in session.shelf.slices(inversion.invert(generator.denoise(), x0, levels, noise=start)):
+    for step in session.shelf.slices(inversion.invert(generator.denoise(), x0, levels)):
         last = step
         yield functools.partial(_progress, "own.invert.line", step.index, step.steps, 0.0)
     spots = np.linspace(0, 1, count)
@@ -123,7 +121,8 @@ def make_redraw(session: "Session", asked: Asked) -> Generator[Shown, None, None
     walk = editing.redraw(
         generator.denoise(), how.sampler, _signed([own])[0].to(generator.device), how.levels, strength, how.noise, step_noise=how.step_noise
     )  # fmt: skip
-    level = math.tan(strength * math.atan2(*how.levels[0].flip(0).tolist()))  # as `redraw` reads its strength
+    row = editing.start_row(strength, how.levels, generator.size)
+    level = float(how.levels[row, 1] / how.levels[row, 0])
     fields = {"level": round(level, 6), "pictures": _hashes([own]), "seeds": how.seeds}
     yield from _drawn(session, card, generator, walk, own, "redraw", how, fields)
 
