@@ -17,9 +17,9 @@ from ddpm_core.training.state import TrainingState
 
 FEWEST = 20  # pictures; of a smaller set none can be spared
 LOSSES = 256  # in each of the two figures; a few pictures are taken several times, with other noise
-# On a processor as many as take about two seconds on two cores, but so many at least. (A sample grid of 36 small pictures asks
-# the network 720 times.)
-FEWEST_LOSSES, OPERATIONS = 64, 50e9
+# On a processor as many as take about a second, but so many at least. (Measured on one core, cpu network: 1.0 s beside the 1.5 s
+# of a sample grid at 32 px, 1.2 s beside 2.6 s at 128 px.)
+FEWEST_LOSSES, OPERATIONS = 64, 70e9
 OPERATIONS_A_TURN = 15e9  # a quarter of a second, so that picture making need not wait long
 
 

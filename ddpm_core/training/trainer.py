@@ -18,11 +18,12 @@ from ddpm_core import checkpoint, devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
-from ddpm_core.errors import DataError, StudioError, UsageError
+from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.network import growing
 from ddpm_core.runs import Run, Status
 from ddpm_core.training import cadence, held_out, memory, plan, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training.classes import with_classes
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
@@ -204,9 +205,7 @@ def _train(
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.update_averages()
-                    if (
-                        grad_norm is not None
-                    ):  # else it overflowed in float16: a step that counts, and has moved nothing
+                    if grad_norm is not None:  # else it overflowed in float16, and the step moved nothing
                         state.loss_sum += loss
                         state.loss_steps += 1
                         journal.note(loss, grad_norm)
@@ -265,24 +264,6 @@ def _train(
                 raise
             raise known from error
     return journal.status
-
-
-def with_classes(config: RunConfig, found: catalogue.Pictures) -> RunConfig:
-    """The settings with a network for the classes that were found, if it is to learn them. Raises `StudioError`."""
-    if not config.class_conditional:
-        return config
-    count = len(found.classes)
-    if not count:
-        raise UsageError(
-            f"{config.dataset} has no classes to learn: put the pictures of each class into a folder of its own, or train"
-            " without class_conditional."
-        )
-    if config.network.classes not in (0, count):
-        raise DataError(
-            f"{config.dataset} has {count} classes, and {config.name} was begun with {config.network.classes}: bring back"
-            " its folders, or start a new run."
-        )
-    return dataclasses.replace(config, network=dataclasses.replace(config.network, classes=count))
 
 
 def explain(error: BaseException, config: RunConfig) -> StudioError | None:

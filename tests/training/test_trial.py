@@ -225,6 +225,28 @@ def test_out_of_memory_chooses_nothing(material, threads, layouts, monkeypatch, 
     assert said == "Trains with 1 thread, weights in plain layout." and not state.channels_last
 
 
+def test_on_a_card_the_trial_finds_out_how_many_pictures_fit(material, clock, monkeypatch):
+    """Its first step, which loads the card's libraries, makes do with less; the other choices are not tried with less."""
+    state, gradients = material
+    said, of = [], DiffusionLoss.of
+
+    def cramped(self, network, drawn):
+        if len(drawn.x0) > 1:
+            raise torch.OutOfMemoryError
+        return of(self, network, drawn)
+
+    monkeypatch.setattr(DiffusionLoss, "of", cramped)
+    gradients.say = said.append
+    state.device = torch.device("cuda")
+    clock({1: 0.1})
+    assert trial.Trial(state, gradients).seconds == 0.1 and state.micro_batch == 1
+    assert [line[:52] for line in said] == [
+        "Out of memory at step 0 with 4 pictures at once: it ",
+        "Out of memory at step 0 with 2 pictures at once: it ",
+    ]
+    assert all(weight.grad is None for weight in state.network.parameters())
+
+
 def test_the_line_is_told_with_the_first_status_and_kept(go, tiny):
     seen = []
     _, status = go(tiny(), report=lambda status: seen.append((status.state, status.message)))
