@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices, seeds
+from ddpm_core.config import held_out_count
 from ddpm_core.diffusion import latents
 from ddpm_core.training.control import Control
 from ddpm_core.training.loss import DiffusionLoss, Drawn
 from ddpm_core.training.out_of_memory import halving
 from ddpm_core.training.state import TrainingState
 
-FEWEST = 20  # pictures; of a smaller set none can be spared
 LOSSES = 256  # in each of the two figures; a few pictures are taken several times, with other noise
 # On a processor as many as take about a second, but so many at least. (Measured on one core, cpu network: 1.0 s beside the 1.5 s
 # of a sample grid at 32 px, 1.2 s beside 2.6 s at 128 px.)
@@ -23,15 +23,10 @@ FEWEST_LOSSES, OPERATIONS = 64, 70e9
 OPERATIONS_A_TURN = 15e9  # a quarter of a second, so that picture making need not wait long
 
 
-def count(pictures: int, share: float) -> int:
-    """How many of `pictures` are held out: `share` of them, rounded down."""
-    return int(share * pictures) if pictures >= FEWEST else 0
-
-
 def split(pictures: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """The pictures that are trained on, in order, and those held out, in the order of their choice: int64, together 0..N-1."""
     order = torch.randperm(pictures, generator=seeds.generator("cpu", seed, "held out"))
-    trained, held_out = order.split([pictures - (n := count(pictures, share)), n])
+    trained, held_out = order.split([pictures - (n := held_out_count(pictures, share)), n])
     return trained.sort().values, held_out
 
 

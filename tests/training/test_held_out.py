@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from ddpm_core import checkpoint
+from ddpm_core.config import held_out_count
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.runs import Run
 from ddpm_core.training import held_out, previews, trainer
 from ddpm_core.training.control import Control
-from ddpm_core.training.held_out import HeldOut, count, split
+from ddpm_core.training.held_out import HeldOut, split
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
 
@@ -77,7 +78,7 @@ def numbers(x0):
 )
 def test_a_share_is_held_out_rounded_down_and_none_of_a_few(pictures, share, held):
     trained, apart = split(pictures, share, 0)
-    assert (count(pictures, share), len(apart), len(trained)) == (held, held, pictures - held)
+    assert (held_out_count(pictures, share), len(apart), len(trained)) == (held, held, pictures - held)
     assert sorted([*trained.tolist(), *apart.tolist()]) == list(range(pictures))
     assert trained.tolist() == sorted(trained.tolist())
 
