@@ -76,6 +76,11 @@ def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
     return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)
 
 
+def cards() -> gr.HTML:
+    """How a run would be on cards of several sizes; its value is a list of {card, verdict, words}."""
+    return _widget("cards", '<section class="cards"></section>', "Studio.cards(element, props, watch)")
+
+
 def peek() -> gr.HTML:
     """A few pictures of a data set, their pixels enlarged; its value is the dict that assets/forms.js names."""
     return _widget("peek", '<section class="peek"></section>', "Studio.peek(element, props, watch)")

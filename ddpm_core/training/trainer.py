@@ -83,7 +83,7 @@ def _train(
     device = devices.choose(config.device)
     devices.keep_freed_memory()
     if config.from_model and not resume:
-        config = growing.fit(config, checkpoint.load_model(config.from_model))
+        config = growing.fit(config, checkpoint.load_model(config.from_model).config)
     try:
         found = catalogue.load(
             config.dataset, config.size, data_dir, show_reading,
