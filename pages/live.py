@@ -331,6 +331,11 @@ def _numbers(status: Status) -> dict[str, Any]:
         "seconds_left",
         "loss",
         "device",
+        "memory",
+        "memory_total",
+        "busy",
+        "held_out",
+        "trained",
         "message",
         "updated",
     )

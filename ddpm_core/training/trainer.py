@@ -5,6 +5,7 @@ exactly the weights that an uninterrupted one reaches (same machine, same versio
 """
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -159,7 +160,8 @@ def _train(
             status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
-        journal = Journal(run, status, config.batch_size, state.seconds, report)
+        usage = functools.partial(devices.usage, device)
+        journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
         gradients.say = journal.say
         forward_backward = EagerFirst(state, gradients, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
