@@ -46,7 +46,8 @@ class Series:
     cursor: int = 0
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {
-            k: [] for k in ("step", "epoch", "images", "loss", "lr", "images_per_second", "seconds")
+            k: []
+            for k in ("step", "epoch", "images", "loss", "held_out", "trained", "lr", "images_per_second", "seconds")
         }
     )
 
@@ -193,7 +194,9 @@ class Live:
         if request.query_params.get("seen") == seen:
             return Response(status_code=204, headers={"cache-control": "no-store"})
         figures = {
-            "loss": charts.loss_figure(columns["step"], columns["loss"], smooth, log),
+            "loss": charts.loss_figure(
+                columns["step"], columns["loss"], smooth, log, columns["held_out"], columns["trained"]
+            ),
             "speed": charts.speed_figure(columns["step"], columns["lr"], columns["images_per_second"]),
         }
         return _json({"seen": seen, "figures": figures})
