@@ -7,6 +7,7 @@ this a seed gives the same picture, bit for bit, alone or among a thousand. Arit
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpm_core import checkpoint, devices, pictures
+from ddpm_core import checkpoint, devices, pictures, recipes
 from ddpm_core.diffusion import latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
@@ -36,11 +37,17 @@ class Preview:
     done: float  # part of the network calls made so far, above 0; 1.0 at the last
     beliefs: tuple[Tensor, ...]
     count: int
+    states: tuple[Tensor, ...] = ()  # like the beliefs: the noisy pictures that the walk has reached
 
     @cached_property
     def pictures(self) -> np.ndarray:
         """uint8 (N, H, W, C): the pictures as the network believes in them so far; at the last step the finished ones."""
         return pictures.to_uint8(torch.cat(self.beliefs)[: self.count])
+
+    @cached_property
+    def noisy(self) -> np.ndarray:
+        """uint8 (N, H, W, C): the pictures with the noise that they still have; at the last step none."""
+        return pictures.to_uint8(torch.cat(self.states)[: self.count])
 
 
 class Generator:
@@ -83,11 +90,20 @@ class Generator:
         walk = self._walker(steps, sampler)
         return walk(latents.between(seed_a, seed_b, np.linspace(0, 1, frames).tolist(), self._shape))
 
-    def recipe(self, **request: Any) -> dict[str, Any]:
-        """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
-        config = self.model.config
-        made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
-        return {**made_by, **request}
+    @property
+    def about(self) -> dict[str, Any]:
+        """The model as a recipe names it: its run, file, hash, training steps and side in pixels."""
+        # A file may have any name on a command line; in a recipe a plain one stands for it, and the hash says which it is.
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", self.path.stem).lstrip("._-")[:90] or "model"
+        made_by = {"run": self.model.config.name, "model": name + ".pt", "hash": self.model.hash}
+        return {**made_by, "trained_steps": self.model.step, "size": self.size}
+
+    def recipe(self, what: str, **request: Any) -> dict[str, Any]:
+        """What a PNG should say about itself: the model, and the request in the terms of recipes.py.
+
+        Raises `UsageError` for a request that is none.
+        """
+        return recipes.compose(what, **{**self.about, **request})
 
     @property
     def _shape(self) -> latents.Shape:
@@ -104,14 +120,14 @@ class Generator:
 
         def walk(noise: Tensor) -> Iterator[Preview]:
             blanks = noise.new_zeros(-len(noise) % self.chunk, *noise.shape[1:])
-            beliefs = list(
-                torch.cat([noise, blanks]).to(self.device).split(self.chunk)
-            )  # noise is the first picture shown
-            chunks = [sample(denoise, x, levels) for x in beliefs]
+            states = list(torch.cat([noise, blanks]).to(self.device).split(self.chunk))
+            beliefs = list(states)  # noise is the first picture shown
+            chunks = [sample(denoise, x, levels) for x in states]
             for call, (step, i) in enumerate(itertools.product(range(steps), range(len(chunks))), start=1):
-                beliefs[i] = next(chunks[i]).x0
+                reached = next(chunks[i])
+                states[i], beliefs[i] = reached.x, reached.x0
                 behind = step + (i + 1) // len(chunks)
-                yield Preview(behind, steps, call / (steps * len(chunks)), tuple(beliefs), len(noise))
+                yield Preview(behind, steps, call / (steps * len(chunks)), tuple(beliefs), len(noise), tuple(states))
 
         return walk
 

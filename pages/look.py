@@ -19,10 +19,16 @@ SCRIPTS = (
     "film.js",
     "forms.js",
     "canvas.js",
+    "cells.js",
+    "trail.js",
+    "copies.js",
     "scrub.js",
     "explorer.js",
     "steps.js",
     "averages.js",
+    "recall.js",
+    "hold.js",
+    "history.js",
 )
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 

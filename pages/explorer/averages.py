@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddpm_core import pictures, shelf
 from ddpm_core.errors import UsageError
@@ -27,7 +27,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """
     card = shelf.find(session.root, asked.get("model"))
     seed, count = whole(asked, "seed", 0, 2**53 - 1 - MOST, 0), whole(asked, "samples", 1, MOST, 9)
-    how = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": asked.get("sampler")}
+    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": asked.get("sampler")}
     run = Run(session.root, card.run)
 
     from ddpm_core import checkpoint

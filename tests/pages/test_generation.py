@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_core import pictures
+from ddpm_core import gallery, pictures, recipes
 from ddpm_core.config import preset
 from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
+from ddpm_core.trajectory import Trails
 from ddpm_core.turns import Turns
 from pages import generation
 from pages.generation import Maker
@@ -30,6 +31,8 @@ class FakeSession:
         self.root = root
         self.turns = Turns()
         self.shelf = Shelf(self.turns)
+        self.trails = Trails()
+        self.waited = 0.0
         self.now = (None, None)
 
     def current(self):
@@ -69,7 +72,8 @@ def test_samples_from_first_word_to_file(maker, tmp_path):
     path = tmp_path / file["name"]
     path.write_bytes(base64.b64decode(file["href"].partition(",")[2]))
     recipe = pictures.read_recipe(path)
-    assert (recipe["run"], recipe["seed"], recipe["samples"], recipe["steps"]) == ("toys", 7, 4, 4)
+    assert (recipe["run"], recipe["seeds"], recipe["steps"]) == ("toys", [7, 8, 9, 10], 4)
+    assert recipes.check(recipe)["hash"] == recipes.model_hash(tmp_path / "checkpoints/toys/ddpm_best.pt")
     assert image(file["href"]).width >= 2 * 128  # large enough for viewers that blur
 
 

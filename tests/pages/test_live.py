@@ -22,6 +22,7 @@ class FakeSession:
     def __init__(self, root: Path):
         self.root = root
         self.now = (None, None)
+        self.held = False
         self.asked: list[str] = []
 
     def current(self):
