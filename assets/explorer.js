@@ -45,7 +45,8 @@ Studio.modes = (element, refresh) => {
   root.after(notice);
   Studio.notice = (line, key) => {
     const open = key && h("button", { type: "button", class: "quiet", onclick: () => Studio.showMade(key) }, t("recall.open"));
-    notice.replaceChildren(line, ...(open ? [open] : []));
+    notice.replaceChildren(...(line ? [line] : []), ...(open ? [open] : []));
+    if (line) notice.scrollIntoView({ block: "nearest" });
   };
   const draw = () => {
     const mode = choices.includes(place.get("mode")) ? place.get("mode") : "grid";
