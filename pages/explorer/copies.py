@@ -1,10 +1,10 @@
 """Is it a copy? The training pictures that are nearest to one sample, and what the ratio of their distances says."""
 
-import queue
+import functools
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ddpm_core import gallery, pictures, recipes, sheet
 from ddpm_core.config import RunConfig
@@ -42,7 +42,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         data = training_pictures(config, session.data_dir, progress)
         return data, copies.nearest(made[index], data.images, NEAREST, progress=progress)
 
-    data, found = yield from _heard(look)
+    data, found = yield from _Beside(look).heard()
     told = {"done": 1.0, "says": verdict(found), "nearest": [_near(data, found, i) for i in range(len(found.indices))]}
     yield lambda: told
 
@@ -76,35 +76,52 @@ class _Left(Exception):
     """Whoever asked has gone."""
 
 
-def _heard(work: Callable[[Progress], T]) -> Generator[Shown, None, T]:
-    """Does `work` on a thread beside and hands on what it tells of its progress; where nobody listens any more, it ends."""
-    news: queue.SimpleQueue[tuple[str, int, int] | None] = queue.SimpleQueue()
-    left = threading.Event()
-    result: list[T] = []
-    errors: list[BaseException] = []
+class _Beside(Generic[T]):
+    """Work on a thread beside, and the newest that it has told of its progress."""
 
-    def progress(what: str, done: int, total: int) -> None:
-        if left.is_set():
-            raise _Left
-        news.put((what, done, total))
+    def __init__(self, work: Callable[[Progress], T]) -> None:
+        self.left = False
+        self._change = threading.Condition()
+        self._news: tuple[str, int, int] | None = None
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._over = False
+        self._work = work
+        threading.Thread(target=self._run, name="looking", daemon=True).start()
 
-    def run() -> None:
+    def heard(self) -> Generator[Shown, None, T]:
+        """What it tells, until it is over; then what it came to. Where nobody listens any more, the work ends."""
         try:
-            result.append(work(progress))
-        except _Left:
-            pass
-        except BaseException as error:
-            errors.append(error)
-        news.put(None)
+            while True:
+                with self._change:
+                    self._change.wait_for(lambda: self._news or self._over)
+                    news, self._news = self._news, None
+                if news is None:
+                    break
+                yield functools.partial(_progress, *news)
+        finally:
+            self.left = True
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
 
-    threading.Thread(target=run, name="looking", daemon=True).start()
-    try:
-        while (told := news.get()) is not None:
-            what, done, total = told
-            line = t("copies.line", what=what, done=number(done), total=number(total))
-            yield lambda line=line, done=done, total=total: {"line": line, "done": done / max(1, total)}  # type: ignore[misc]
-    finally:
-        left.set()
-    if errors:
-        raise errors[0]
-    return result[0]
+    def _run(self) -> None:
+        try:
+            self._result.append(self._work(self._tell))
+        except BaseException as error:
+            self._error = error
+        with self._change:
+            self._over = True
+            self._change.notify_all()
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.left:
+            raise _Left
+        with self._change:
+            self._news = what, done, total
+            self._change.notify_all()
+
+
+def _progress(what: str, done: int, total: int) -> Told:
+    line = t("copies.line", what=what, done=number(done), total=number(total))
+    return {"line": line, "done": done / max(1, total)}

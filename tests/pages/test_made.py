@@ -135,7 +135,7 @@ class TestPictures:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "secret.png").write_bytes(b"secret")
         answer = client.get(f"/studio/{route}/{key}")
-        assert answer.status_code >= 400 and b"secret" != answer.content
+        assert answer.status_code >= 400 and answer.content != b"secret"
 
     def test_links_lead_nowhere(self, client, session, model):
         entry = kept(session, model)
