@@ -83,6 +83,7 @@ Studio.strip = (element) => {
   const refresh = Studio.poll(root, 1000, async () => {
     try {
       status = await Studio.get("/studio/status");
+      Studio.now.set(status);
       if (message.dataset.offline) put(message, "");
       delete message.dataset.offline;
     } catch (error) {

@@ -103,9 +103,11 @@ class Live:
             "finish": self.session.finish,
             "sample": self.session.sample_now,
         }
-        return [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()] + [
+        routes = [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()]
+        routes += [
             Route(f"/studio/{action}", _told(self._act(action, act)), methods=["POST"]) for action, act in done.items()
         ]
+        return [*routes, Route("/studio/hold/{what}/{page}", _told(self.hold), methods=["POST"])]
 
     # ---- what is going on
 
@@ -121,6 +123,7 @@ class Live:
                 "mine": mine,
                 "live": live,
                 "can": ACTIONS.get(status.state, ()) if mine else (),
+                "held": self.session.held,
                 **_numbers(status),
             }
         )
@@ -200,6 +203,15 @@ class Live:
             "speed": charts.speed_figure(columns["step"], columns["lr"], columns["images_per_second"]),
         }
         return _json({"seen": seen, "figures": figures})
+
+    def hold(self, request: Request) -> Response:
+        """Pauses our own run while a page explores ("on"), until it lets go ("off") or says no more that it is there ("beat")."""
+        what, page = request.path_params["what"], request.path_params["page"][:80]
+        if what == "on":
+            self.session.hold(page)
+        elif what == "off":
+            self.session.let_go(page)
+        return _json({"held": self.session.still_holds(page)})
 
     # ---- files
 
