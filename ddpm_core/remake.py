@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
 
 WHATS = ("sample", "interpolate", "compare")
-HOW = ("sampler", "steps")  # the fields that Generator.sample and .interpolate take by these names
-_KNOWN = {"version", "what", "models", "run", "model", "hash", "trained_steps", "size", "seeds", "mix", *HOW}
+HOW = ("sampler", "steps")  # the fields that Generator.sample and .interpolate take by these names,
+MORE = ("spacing", "eta", "guidance", "classes", "interval")  # and these where they are given
+_KNOWN = {"version", "what", "models", "run", "model", "hash", "trained_steps", "size", "seeds", "mix", *HOW, *MORE}
 
 
 def models(root: Path | str, recipe: dict[str, Any]) -> list[shelf.Card]:
@@ -33,7 +34,17 @@ def models(root: Path | str, recipe: dict[str, Any]) -> list[shelf.Card]:
 def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":
     """What each of the recipe's models has to do for its pictures. Raises `UsageError` for what cannot be done here."""
     settings = how(recipe)
-    if recipe["what"] != "interpolate":
+    if recipe["what"] == "compare":
+        sizes = sorted({model["size"] for model in recipe["models"]})
+
+        def beside(generator: "Generator") -> "Iterator[Preview]":
+            from ddpm_core.diffusion import mixing
+
+            noise = mixing.shared(recipe["seeds"], sizes, generator.size, generator.channels)
+            return generator.walker(**settings)(noise)
+
+        return beside
+    if recipe["what"] == "sample":
         return lambda generator: generator.sample(recipe["seeds"], **settings)
     (a, b), frames = recipe["seeds"], len(recipe["mix"])
     if frames < 2 or not np.allclose(np.ravel(recipe["mix"]), np.linspace(0, 1, frames), rtol=0, atol=1e-9):
@@ -42,7 +53,7 @@ def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":
 
 
 def how(recipe: dict[str, Any]) -> dict[str, Any]:
-    """How a checked recipe's pictures were sampled: steps and sampler. Raises `UsageError` for what cannot be set here."""
+    """How a checked recipe's pictures were sampled, as Generator.sample takes it. Raises `UsageError` for what cannot be set here."""
     if recipe["what"] not in WHATS:
         raise UsageError(f"a picture of this kind ({recipe['what']}) cannot be made again from its recipe alone.")
     if "seeds" not in recipe:
@@ -51,7 +62,12 @@ def how(recipe: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"this picture was made with {', '.join(unknown)}, which cannot be set here.")
     if recipe["sampler"] not in SAMPLERS:
         raise UsageError(f"this picture was made with the sampler {recipe['sampler']}, which is not one of ours.")
-    return {name: recipe[name] for name in HOW}
+    settings = {name: recipe[name] for name in (*HOW, *MORE) if name in recipe}
+    if "classes" in settings:  # null: not told
+        settings["classes"] = [-1 if which is None else which for which in settings["classes"]]
+    if "interval" in settings:
+        settings["guidance_interval"] = tuple(settings.pop("interval"))
+    return settings
 
 
 def _find(here: dict[str, shelf.Card], model: dict[str, Any]) -> shelf.Card:

@@ -5,6 +5,7 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ import numpy as np
 
 from ddpm_core import gallery, pictures, recipes, sheet, shelf, trajectory
 from ddpm_core.config import SAMPLERS
+from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
+from ddpm_core.runs import Run
 from ddpm_core.trajectory import Trajectory
 from pages import beside, drawing, widgets
 from pages.explorer import models as models_view
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from ddpm_core.session import Session
 
 MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
+ANY = "any"  # class
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
 LONGEST_SLIDER = 200  # steps; more can be asked for by a recipe or a program
@@ -44,13 +48,23 @@ def build(session: "Session") -> None:
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
             steps = _slider("steps", t("generation.steps"), 20, 1, LONGEST_SLIDER, t("generation.steps.why"))
-            sampler = gr.Radio(
+            sampler = gr.Dropdown(
                 [(t("generation.sampler." + name), name) for name in SAMPLERS],
                 value=SAMPLERS[0],
+                interactive=True,
                 elem_id="sampler",
                 label=t("generation.sampler"),
                 info=t("generation.sampler.why"),
             )
+            with gr.Row(visible=False, elem_id="class_row") as class_row:
+                which = gr.Dropdown(
+                    [(t("generation.class.any"), ANY)], value=ANY, elem_id="which_class", interactive=True,
+                    label=t("generation.class"), info=t("generation.class.why"),
+                )  # fmt: skip
+                guidance = gr.Slider(
+                    1, 5, 1, step=0.1, elem_id="guidance", buttons=[],
+                    label=t("generation.guidance"), info=t("generation.guidance.why"),
+                )  # fmt: skip
             # What the chosen mode asks for besides; the others are hidden (assets/explorer.js, studio.css).
             with gr.Column(elem_classes="making", elem_id="making_grid"):
                 widgets.heading(t("generation.mode.sample"))
@@ -87,7 +101,21 @@ def build(session: "Session") -> None:
             canvas = widgets.canvas()
             widgets.room()
 
-    fields = (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed)
+    fields = (
+        model,
+        several,
+        steps,
+        sampler,
+        samples,
+        gen_seed,
+        seed_a,
+        seed_b,
+        frames,
+        each,
+        compare_seed,
+        which,
+        guidance,
+    )
     for field in fields:
         widgets.as_given(field)
 
@@ -102,12 +130,13 @@ def build(session: "Session") -> None:
     )
 
     def on_generate(
-        model: str | None, samples: int, seed: int, steps: int, sampler: str, request: gr.Request
-    ) -> Iterator[Told]:
-        yield from maker.generate(_page(request), model, samples, seed, steps, sampler)
+        model: str | None, samples: int, seed: int, steps: int, sampler: str, which: str, guidance: float,
+        request: gr.Request,
+    ) -> Iterator[Told]:  # fmt: skip
+        yield from maker.generate(_page(request), model, samples, seed, steps, sampler, which, guidance)
 
-    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, request: gr.Request):
-        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler)
+    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, which, guidance, request: gr.Request):
+        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler, which, guidance)
 
     def on_compare(models, samples, seed, steps, sampler, request: gr.Request):
         yield from maker.compare(_page(request), models, samples, seed, steps, sampler)
@@ -121,13 +150,13 @@ def build(session: "Session") -> None:
     # The one event that programs may call by name: "/generate".
     generate_button.click(
         on_generate,
-        [model, samples, gen_seed, steps, sampler],
+        [model, samples, gen_seed, steps, sampler, which, guidance],
         **work,
         show_progress="hidden",
         api_name="generate",
         api_description=t("generation.api"),
     )
-    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler], **work, **quiet)
+    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler, which, guidance], **work, **quiet)
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
@@ -136,6 +165,7 @@ def build(session: "Session") -> None:
     modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
+    model.change(lambda one: maker.classes(one), model, [class_row, which], **quiet)
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
     # The settings of an older picture come back (pages/recall.py says which); it takes no handler to put them in.
     names = [field.elem_id for field in fields]
@@ -156,13 +186,23 @@ class Maker:
         self.desk = Desk()
         self.shelf = session.shelf
 
-    def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
-        """One picture a seed, from `seed` on."""
+    def generate(
+        self,
+        page: str,
+        model: Any,
+        samples: Any,
+        seed: Any,
+        steps: Any,
+        sampler: Any,
+        which: Any = ANY,
+        guidance: Any = 1.0,
+    ) -> Iterator[Told]:
+        """One picture a seed, from `seed` on; of one class and guided to it, where the model knows classes."""
         with _Reading() as wrong:
             card = shelf.find(self.session.root, model)
             count = _whole("samples", samples, 1, MOST["samples"], 16)
             first = _whole("seed", seed, 0, LARGEST_SEED - count, 0)
-            how = _how(steps, sampler)
+            how = _how(steps, sampler) | _guided(which, guidance, count)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
@@ -187,14 +227,15 @@ class Maker:
         yield from self._relay(page, [card], walk, draw, finish)
 
     def interpolate(
-        self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any
-    ) -> Iterator[Told]:
+        self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any,
+        which: Any = ANY, guidance: Any = 1.0,
+    ) -> Iterator[Told]:  # fmt: skip
         """A walk between two seeds: all frames sharpen together, then one scrubs through them."""
         with _Reading() as wrong:
             card = shelf.find(self.session.root, model)
             a, b = (_whole("seed", seed, 0, LARGEST_SEED, 0) for seed in (seed_a, seed_b))
             count = _whole("frames", frames, 2, MOST["frames"], 16)
-            how = _how(steps, sampler)
+            how = _how(steps, sampler) | _guided(which, guidance, count)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
@@ -253,8 +294,9 @@ class Maker:
             return {**draw(shots), "files": [kept.file], "line": line + kept.note, "figure": figure}
 
         def walk(made: "Generator") -> Iterable["Preview"]:
-            noise = models_view.shared_noise(seeds, sizes, made.size, made.channels)
-            return made.walker(**how)(noise)
+            from ddpm_core.diffusion import mixing
+
+            return made.walker(**how)(mixing.shared(seeds, sizes, made.size, made.channels))
 
         sizes = sorted({card.size for card in cards})
         yield from self._relay(page, cards, walk, draw, finish)
@@ -275,6 +317,23 @@ class Maker:
             kept = list(dict.fromkeys([*reversed(newest), *keys]))[: max(2, min(len(newest), MOST["models"]))]
         chosen = one if one in keys else keys[0] if keys else None
         return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
+
+    def classes(self, one: Any) -> list[Any]:
+        """Updates for the row of class and guidance: shown where the model knows classes, with their names."""
+        named: list[tuple[str, str]] = []
+        with contextlib.suppress(StudioError):
+            config = Run(self.session.root, shelf.find(self.session.root, one).run).config()
+            count = config.network.classes
+            known: tuple[str, ...] = ()
+            if count:
+                with contextlib.suppress(
+                    StudioError
+                ):  # the pictures are somewhere else now: then the classes have numbers
+                    known = catalogue.describe(config.dataset, self.session.data_dir).classes
+            names = known if len(known) == count else [str(number) for number in range(count)]
+            named = [(name, str(number)) for number, name in enumerate(names)]
+        choices = [(t("generation.class.any"), ANY), *named]
+        return [gr.update(visible=bool(named)), gr.update(choices=choices, value=ANY)]
 
     def _keep(self, name: str, recipe: dict[str, Any], made: list[np.ndarray]) -> "_Kept":
         """The sheet of all pictures, kept in the gallery and to be saved. Where it cannot be kept, a note says why."""
@@ -365,6 +424,17 @@ def _how(steps: Any, sampler: Any) -> dict[str, Any]:
     if sampler not in SAMPLERS:
         raise UsageError(t("generation.sampler.unknown", sampler=repr(sampler)[:40], known=", ".join(SAMPLERS)))
     return {"steps": _whole("steps", steps, 1, MOST_STEPS, 20), "sampler": sampler}
+
+
+def _guided(which: Any, guidance: Any, count: int) -> dict[str, Any]:
+    """The class of each picture and the guidance towards it; nothing where any class will do."""
+    if which in (None, "", ANY):
+        return {}
+    if not str(which).isdecimal() or len(str(which)) > 6:
+        raise UsageError(t("generation.class.unknown", which=repr(which)[:40]))
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance <= 20:
+        raise UsageError(t("generation.guidance.range", value=repr(guidance)[:40]))
+    return {"classes": [int(which)] * count, **({"guidance": float(guidance)} if guidance != 1 else {})}
 
 
 def _whole(name: str, value: Any, low: int, high: int, example: int) -> int:

@@ -28,7 +28,15 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
     seeds = recipe["seeds"]
     if max(seeds) > LARGEST_SEED:
         raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
+    if placeless := sorted(how.keys() & {"spacing", "eta", "guidance_interval"}):
+        raise UsageError(t("recall.no-place", names=", ".join(placeless)))
+    which = set(how.get("classes", [-1]))
+    if len(which) > 1:
+        raise UsageError(t("recall.no-place", names="classes"))
+    (one,) = which
     fields: dict[str, Any] = {"sampler": how["sampler"]}
+    if one >= 0:
+        fields |= {"which_class": str(one), "guidance": how.get("guidance", 1.0)}
     if recipe["what"] == "compare":
         _check("models", len(keys), MOST["models"])
         fields |= {"compare_models": keys, "compare_samples": _row(seeds, "each"), "compare_seed": seeds[0]}

@@ -92,8 +92,6 @@ class TestWalk:
             ("redraw", {"pictures": ["0" * 16], "level": 1.0}, r"kind \(redraw\)"),
             ("interpolate", {"seeds": None, "pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "own ones"),
             ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "made with pictures"),
-            ("sample", {"eta": 0.5}, "made with eta,"),
-            ("sample", {"guidance": 2.0, "classes": [1, 2]}, "made with classes, guidance,"),
             ("sample", {"sampler": "magic"}, "the sampler magic"),
         ],
     )
@@ -109,3 +107,15 @@ def test_needs_no_torch():
 
     code = "import sys, ddpm_core.remake, ddpm_core.sheet, ddpm_core.trajectory; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_everything_that_a_recipe_can_say_about_sampling_is_set_again(best):
+    recipe = recipe_of(best, spacing="karras", guidance=2.0, classes=[1, None], interval=[0.1, 5.0])
+    assert remake.how(recipe) == {
+        "sampler": recipe["sampler"],
+        "steps": recipe["steps"],
+        "spacing": "karras",
+        "guidance": 2.0,
+        "classes": [1, -1],
+        "guidance_interval": (0.1, 5.0),
+    }

@@ -117,6 +117,17 @@ def noise_at_sizes(
     return {size: _resized(base, size, seed) for size in sizes}
 
 
+def shared(seeds: Sequence[int], sizes: Sequence[int], size: int, channels: int) -> Tensor:
+    """Float32 (N, channels, size, size): each seed's noise for a model of `size` beside models of the other `sizes`.
+
+    Models of one size get the seeds' own noise; see `noise_at_sizes` and, for grey models, `grey`.
+    """
+    if len(set(sizes)) == 1:
+        return latents.noise(seeds, (channels, size, size))
+    noise = torch.stack([noise_at_sizes(seed, sizes)[size] for seed in seeds])
+    return noise if channels == 3 else grey(noise)
+
+
 def grey(noise: Tensor) -> Tensor:
     """(..., 3, H, W) -> (..., 1, H, W): the noise for a grey model beside colour ones: their mean, N(0, 1) again."""
     return noise.mean(-3, keepdim=True) * math.sqrt(noise.shape[-3])

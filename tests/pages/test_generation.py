@@ -13,6 +13,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes
 from ddpm_core.config import preset
+from ddpm_core.errors import StudioError
 from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.trajectory import Trails
@@ -342,3 +343,22 @@ def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
     shown = [image(answer["grid"]["src"]).width for answer in previews if answer.get("view")]
     assert shown[0] == 2 * 8 + 3
     assert image(last["grid"]["src"]).width == 2 * 16 + 3
+
+
+def test_a_class_and_guidance_become_part_of_the_request_and_of_its_recipe():
+    assert generation._guided("any", 3.0, 2) == {}
+    assert generation._guided("4", 1, 2) == {"classes": [4, 4]}
+    assert generation._guided("4", 2, 2) == {"classes": [4, 4], "guidance": 2.0}
+    for which, guidance in (("cat", 1), ("-1", 1), (["4"], 1), ("4", float("nan")), ("4", "2"), ("4", 21), ("4", True)):
+        with pytest.raises(StudioError):
+            generation._guided(which, guidance, 2)
+
+
+def test_a_class_of_a_model_that_knows_none_is_one_line(maker):
+    (*_, last) = told(maker.generate("me", "toys/ddpm_best.pt", 1, 0, 2, "ddim", "3", 1.0))
+    assert "knows no classes" in last["line"] and "\n" not in last["line"]
+
+
+def test_the_row_of_classes_is_for_models_that_know_some(maker):
+    row, which = maker.classes("toys/ddpm_best.pt")
+    assert row["visible"] is False and which["value"] == "any"

@@ -52,7 +52,7 @@ def test_the_slider_becomes_long_enough(tmp_path, model):
         ("sample", {"seeds": [1, 3]}, "do not count up"),
         ("sample", {"seeds": list(range(65))}, "Samples 65, up to 64"),
         ("sample", {"seeds": [2**53]}, "too large for the form"),
-        ("sample", {"seeds": [1], "eta": 1.0}, "made with eta"),
+        ("sample", {"seeds": [1], "eta": 1.0}, "no place for"),
         ("interpolate", {"seeds": [1, 2], "mix": np.linspace(0, 1, 100)[:, None].tolist()}, "Frames 100, up to 64"),
         ("interpolate", {"seeds": [1, 2], "mix": [[0], [0.2], [1]]}, "another way"),
         ("redraw", {"seeds": [1], "pictures": ["0" * 16], "level": 1.0}, "cannot be made again"),
