@@ -112,7 +112,7 @@ def test_from_start_to_pictures(page, studio):
     for mode, button, line in (
         ("Grid", "Generate", r"4 pictures in [\d.]+ s, seeds 0 to 3"),
         ("Walk", "Interpolate", r"16 frames from seed 0 to seed 1 in"),
-        ("Models", "Compare", r"2 models with the same seeds, 0 to 3, in"),
+        ("Models", "Compare", r"[12] models with the same seeds, 0 to 3, in"),
     ):
         page.locator(".modes").get_by_role("button", name=mode, exact=True).click()
         page.get_by_role("button", name=button).click()
