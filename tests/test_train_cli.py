@@ -385,3 +385,25 @@ def test_what_is_in_the_way_of_the_card_is_said_at_the_start(here, capsys, monke
     assert second == "The GTX 1060 wants another torch."
     assert train_high_res.main([*argv, "--device=cpu"]) == 0  # was wanted so
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_on_a_card_the_plan_is_checked_with_three_steps(here, capsys, monkeypatch):
+    from ddpm_core import devices
+    from ddpm_core.training import plan, rehearsal
+
+    found = plan.forecast(preset("../dots", micro_batch=8, device="cpu"), 40, 3)
+    monkeypatch.setattr(plan, "forecast", lambda *_, **__: found)
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda"))
+    asked = []
+    monkeypatch.setattr(rehearsal, "measured_peak", lambda *given: asked.append(given[1:]) or 3 * 2**30)
+    argv = ["--dataset=../dots", "--size=32", "--preset=cpu", "--plan"]
+    assert train_high_res.main(argv) == 0
+    assert asked == [(3, 8, torch.device("cuda"))]
+    assert "three steps took 3.0 GB of its memory; the plan says" in capsys.readouterr().out
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(rehearsal, "measured_peak", full)
+    assert train_high_res.main(argv) == 0
+    assert "fewer pictures at a time" in capsys.readouterr().out

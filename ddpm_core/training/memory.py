@@ -214,6 +214,12 @@ def micro_batch(config: RunConfig, channels: int, device: torch.device, pictures
     return count
 
 
+def room_for_pictures(config: RunConfig, channels: int, device: torch.device, micro_batch: int) -> int:
+    """Bytes that a data set may take on `device` beside a run with so many pictures at once; ask before the network is there."""
+    run = needed(config, channels, micro_batch, arithmetic(device, config.amp))
+    return max(0, int(FITS * free(device)) - run.total)
+
+
 def best_preset(settings: dict[str, Any], device: torch.device) -> str:
     """For these fields of a RunConfig: "cpu" on a processor; on a card "standard", or "small" where that would have to crawl, less
     than an eighth of a batch at a time."""

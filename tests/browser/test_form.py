@@ -10,9 +10,9 @@ def say(page, text):
 def test_peek_and_forecast_follow_the_form(page):
     page.locator("#peek img").first.wait_for()
     page.locator("#peek").get_by_text("4,495 pictures, each 32 × 32 pixels").wait_for()
-    page.locator("#forecast").get_by_text(re.compile(r"steps \(\d+ epochs of 4,271 pictures, 224 more held out\)")).wait_for(
-        timeout=60_000
-    )
+    page.locator("#forecast").get_by_text(
+        re.compile(r"steps \(\d+ epochs of 4,271 pictures, 224 more held out\)")
+    ).wait_for(timeout=60_000)
     page.locator("#size").get_by_label("64").check()
     page.locator("#peek").get_by_text("each 64 × 64 pixels").wait_for()
     assert page.locator("#peek img").first.evaluate("e => e.decode().then(() => e.naturalWidth)") == 64

@@ -129,6 +129,14 @@ def test_a_batch_that_is_no_power_of_two_is_halved_too(monkeypatch):
     assert list(memory._choices(dataclasses.replace(TOY, batch_size=12))) == [12, 6, 3, 2, 1]
 
 
+def test_the_room_for_pictures_is_what_the_run_leaves(monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda device: GB)
+    run = memory.needed(TOY, 3, 16, memory.arithmetic(CPU, True)).total
+    assert memory.room_for_pictures(TOY, 3, CPU, 16) == int(memory.FITS * GB) - run
+    monkeypatch.setattr(memory, "free", lambda device: run // 2)
+    assert memory.room_for_pictures(TOY, 3, CPU, 16) == 0
+
+
 @pytest.mark.parametrize(
     ("gigabytes", "size", "name"), [(24, 256, "standard"), (6, 256, "small"), (6, 64, "standard"), (1, 256, "small")]
 )
