@@ -49,9 +49,12 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from starlette.middleware import Middleware
 
     from pages import look
+    from pages.explorer import KNOWN, own
+    from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
     from pages.live import Live
 
+    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes()]
     demo = page(session).queue(max_size=32)
     demo.launch(
         server_name=HOST,
@@ -74,7 +77,7 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
         max_file_size="50mb",
         state_session_capacity=200,
         # Routes given here stand before Gradio's own, which answer every address with the page.
-        app_kwargs={"routes": Live(session).routes(), "middleware": [Middleware(LocalOnly)], "openapi_url": None},
+        app_kwargs={"routes": routes, "middleware": [Middleware(LocalOnly)], "openapi_url": None},
     )
     return demo
 

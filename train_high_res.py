@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
 from ddpm_core.config import RunConfig, check_name, default_name, preset
+from ddpm_core.errors import UsageError
 from ddpm_core.training.flags import NO_SETTINGS, parser
 
 if TYPE_CHECKING:
@@ -62,18 +63,24 @@ def fresh(
     info = catalogue.describe(typed["dataset"], data_dir)
 
     from ddpm_core import checkpoint, devices
+    from ddpm_core.network import growing
 
     device = devices.choose(settings.get("device", "auto"))
     if "from_model" in settings:
         model = checkpoint.load_model(Path(typed["from_model"]).expanduser())
-        settings = {"preset": model.config.preset, **settings}
+        if settings.get("preset", model.config.preset) != model.config.preset:
+            raise UsageError(
+                f"--preset {settings['preset']} and --from-model do not go together: the run has the model's network"
+                f" ({model.config.preset}). Leave --preset out."
+            )
+        settings["preset"] = model.config.preset
     if "preset" not in settings:
         from ddpm_core.training.memory import best_preset
 
         settings["preset"] = best_preset(settings, device)
     config = preset(**settings, name=run.name)
     if "from_model" in settings:
-        checkpoint.check_start(model, config, info.channels, typed["from_model"])
+        config = growing.fit(config, model)
     return run, config, info
 
 
@@ -157,6 +164,8 @@ def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Statu
 
     control = Control()
     before = commandline.on_end(stopper(control))
+    if hasattr(signal, "SIGUSR1"):
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, finisher(control))
     bar = Bar()
     try:
         return trainer.train(run, config, data_dir=data_dir, resume=resume, control=control, report=bar.show)
@@ -177,6 +186,14 @@ def stopper(control: "Control") -> Any:
         os.write(2, b"\nsaving... (once more to end without)\n")
 
     return stop
+
+
+def finisher(control: "Control") -> Any:
+    def finish(*_: Any) -> None:
+        control.finish()
+        os.write(2, b"\ncooling down, then it is finished...\n")
+
+    return finish
 
 
 class Bar:

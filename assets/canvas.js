@@ -64,14 +64,7 @@ Studio.canvas = (element, props, watch, tell) => {
     tell.cancel();
   });
 
-  let known = null;
-  Studio.poll(root, 3000, async () => {
-    const { models } = await Studio.get("/studio/models");
-    put(words, t(models.length ? "canvas.ready" : "canvas.empty"));
-    if (JSON.stringify(models) === known) return;
-    known = JSON.stringify(models);
-    tell.refresh();
-  });
+  Studio.models.watch((models) => put(words, t(models.length ? "canvas.ready" : "canvas.empty")));
   draw();
 };
 
@@ -100,39 +93,6 @@ Studio.gridView = () => {
     show: ({ grid }) => {
       image.src = grid.src;
       image.alt = grid.alt;
-    },
-  };
-};
-
-// Models side by side at the same height: their grids have the same shape, whatever the size of their pictures.
-Studio.compareView = () => {
-  const { t, h, put } = Studio;
-  const element = h("div", { class: "canvas-models" });
-  let columns = [];
-  const column = () => {
-    const image = h("img", { class: "canvas-picture pixels", alt: "" });
-    const name = h("span", { class: "canvas-name" });
-    const about = h("span", { class: "hint" });
-    const seconds = h("span", { class: "canvas-seconds" });
-    return { image, name, about, seconds, figure: h("figure", {}, image, h("figcaption", {}, name, about, seconds)) };
-  };
-  return {
-    element,
-    show: ({ models }) => {
-      if (columns.length !== models.length) {
-        columns = models.map(column);
-        element.replaceChildren(...columns.map((each) => each.figure));
-        element.style.setProperty("--models", models.length);
-      }
-      models.forEach((model, i) => {
-        const { image, name, about, seconds } = columns[i];
-        put(name, model.name);
-        put(about, model.about);
-        put(seconds, model.seconds || t("canvas.soon"));
-        if (!model.grid) return image.removeAttribute("src");
-        image.src = model.grid.src;
-        image.alt = `${model.name}: ${model.grid.alt}`;
-      });
     },
   };
 };

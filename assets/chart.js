@@ -17,21 +17,16 @@ Studio.plotly = (() => {
     }));
 })();
 
-Studio.chart = (element, id) => {
-  const { t, h } = Studio;
-  const root = element.querySelector(".chart");
-  const plot = h("div", { class: "chart-plot", role: "img", "aria-label": t(`charts.${id}.name`) });
-  const empty = h("p", { class: "empty" }, t("charts.empty"));
-  root.append(h("div", { class: "chart-head" }, h("h3", {}, t("charts." + id)), h("span", { class: "hint" }, t("charts.zoom"))), empty, plot);
-
+// paint(figure, keep): draws a figure of pages/charts.py into `plot` in the page's colours. Zoom survives while `keep` is the same.
+Studio.painter = (root, plot) => {
   // Figures name their inks ("accent", "faint"); the values are the page's CSS variables, light or dark.
   const ink = (name) => getComputedStyle(root).getPropertyValue("--studio-" + name).trim();
-  const axis = (given) => ({ ...given, uirevision: `${Studio.charts.run} ${given.uirevision ?? ""}`, gridcolor: ink("line"), linecolor: ink("line"), zeroline: false, tickfont: { color: ink("soft") }, title: { ...given.title, font: { color: ink("soft"), size: 12 } } });
-  const dressed = (figure) => ({
+  const axis = (given, keep) => ({ ...given, uirevision: `${keep} ${given.uirevision ?? ""}`, gridcolor: ink("line"), linecolor: ink("line"), zeroline: false, tickfont: { color: ink("soft") }, title: { ...given.title, font: { color: ink("soft"), size: 12 } } });
+  const dressed = (figure, keep) => ({
     data: figure.data.map((trace) => ({ ...trace, line: { ...trace.line, color: ink(trace.meta.ink) } })),
     layout: {
       ...figure.layout,
-      ...Object.fromEntries(Object.keys(figure.layout).filter((key) => /^[xy]axis/.test(key)).map((key) => [key, axis(figure.layout[key])])),
+      ...Object.fromEntries(Object.keys(figure.layout).filter((key) => /^[xy]axis/.test(key)).map((key) => [key, axis(figure.layout[key], keep)])),
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink("text"), family: getComputedStyle(root).fontFamily, size: 12 },
@@ -40,27 +35,43 @@ Studio.chart = (element, id) => {
     },
   });
 
-  const draw = async () => {
-    const figure = Studio.charts.figures[id];
-    const points = Boolean(figure && figure.data.some((trace) => trace.x.length));
-    empty.hidden = points;
-    plot.hidden = !points;
-    if (!points) return;
+  const redraws = { last: null };
+  const paint = async (figure, keep = "") => {
+    redraws.last = () => paint(figure, keep);
     const Plotly = await Studio.plotly();
-    const { data, layout } = dressed(figure);
+    const { data, layout } = dressed(figure, keep);
     await Plotly.react(plot, data, layout, {
       displaylogo: false,
       showSendToCloud: false, // plotly.js would offer an upload to its makers' server
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
     });
   };
-  Studio.charts.drawers[id] = draw;
-
   // The plot is sized by us and not by plotly's `responsive`, which misses a tab that was hidden while the window changed.
   new ResizeObserver(() => plot.querySelector(".main-svg") && Studio.shown(plot) && window.Plotly.Plots.resize(plot)).observe(root);
-  const redraw = () => draw().catch(console.debug);
-  new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  redraw();
+  // Light and dark.
+  new MutationObserver(() => redraws.last?.().catch(console.debug)).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  return paint;
+};
+
+Studio.chart = (element, id) => {
+  const { t, h } = Studio;
+  const root = element.querySelector(".chart");
+  const plot = h("div", { class: "chart-plot", role: "img", "aria-label": t(`charts.${id}.name`) });
+  const empty = h("p", { class: "empty" }, t("charts.empty"));
+  root.append(h("div", { class: "chart-head" }, h("h3", {}, t("charts." + id)), h("span", { class: "hint" }, t("charts.zoom"))), empty, plot);
+
+  const paint = Studio.painter(root, plot);
+  const draw = async () => {
+    const figure = Studio.charts.figures[id];
+    const points = Boolean(figure && figure.data.some((trace) => trace.x.length));
+    empty.hidden = points;
+    plot.hidden = !points;
+    if (!points) return;
+    await paint(figure, Studio.charts.run);
+  };
+  Studio.charts.drawers[id] = draw;
+
+  draw().catch(console.debug);
 };
 
 // Smoothing and log scale, kept for the browser tab; and the one poll that feeds both charts.

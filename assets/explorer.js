@@ -18,7 +18,22 @@ Studio.how = {
   watch: (listener) => Studio.how.listeners.push(listener),
 };
 
-Studio.modes = (element) => {
+// The models there are: [key, size, step] each.
+Studio.models = {
+  list: null,
+  listeners: [],
+  set: (list) => {
+    Studio.models.list = list;
+    Studio.models.listeners.forEach((listener) => listener(list));
+  },
+  watch: (listener) => {
+    Studio.models.listeners.push(listener);
+    if (Studio.models.list) listener(Studio.models.list);
+  },
+};
+
+// `refresh` tells the form that other models are there than before.
+Studio.modes = (element, refresh) => {
   const { t, h, place } = Studio;
   const root = element.querySelector(".modes");
   const choices = Studio.MODES.filter((mode) => Studio.ON_CANVAS.includes(mode) || Studio.rooms[mode]);
@@ -36,6 +51,12 @@ Studio.modes = (element) => {
   addEventListener("hashchange", draw);
   Studio.drawModes = draw;
   draw();
+  Studio.poll(root, 3000, async () => {
+    const { models } = await Studio.get("/studio/models");
+    if (JSON.stringify(models) === JSON.stringify(Studio.models.list)) return;
+    Studio.models.set(models);
+    refresh();
+  });
 };
 
 // The place where the explorers that are no canvas show themselves; each is built when it is first opened.

@@ -54,13 +54,13 @@ Studio.walkView = () => {
 
   return {
     element,
-    show: ({ walk: { frames: fresh, a, b, alt } }) => {
+    show: ({ walk: { frames: fresh, a, b, alt, named } }) => {
       halt();
       frames = fresh;
       slider.max = frames.length - 1;
       image.alt = alt;
-      put(from, t("scrub.end", { seed: a }));
-      put(to, t("scrub.end", { seed: b }));
+      put(from, named ? a : t("scrub.end", { seed: a }));
+      put(to, named ? b : t("scrub.end", { seed: b }));
       const tick = (src, i) => {
         const words = t("scrub.place", { index: i + 1, count: frames.length });
         return h("button", { type: "button", class: "film-tick", title: words, "aria-label": words, onclick: () => (halt(), at(i)) }, h("img", { class: "pixels", src, alt: "" }));

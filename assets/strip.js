@@ -1,4 +1,4 @@
-// The strip above the tabs: what is training, how far it is, and the only Pause, Stop and Sample now of the page.
+// The strip above the tabs: what is training, how far it is, and the only Sample now, Pause, Finish and Stop of the page.
 Studio.strip = (element) => {
   const { t, h, put } = Studio;
   const root = element.querySelector(".strip");
@@ -9,11 +9,11 @@ Studio.strip = (element) => {
   const numbers = Object.fromEntries(["step", "epoch", "speed", "left", "loss", "device"].map((key) => [key, h("dd")]));
   const facts = h("dl", { class: "facts" }, ...Object.entries(numbers).map(([key, value]) => h("div", { "data-fact": key }, h("dt", {}, t("strip." + key)), value)));
   const button = (key) => h("button", { type: "button", class: "quiet", disabled: true, onclick: () => act(key) }, t("action." + key));
-  const buttons = { pause: button("pause"), stop: button("stop"), sample: button("sample") };
+  const buttons = { sample: button("sample"), pause: button("pause"), finish: button("finish"), stop: button("stop") };
   const message = h("p", { class: "strip-message", role: "alert" });
   root.append(
     h("h1", { class: "unseen" }, t("app.title")),
-    h("div", { class: "strip-head" }, name, state, note, h("div", { class: "strip-actions" }, buttons.sample, buttons.pause, buttons.stop)),
+    h("div", { class: "strip-head" }, name, state, note, h("div", { class: "strip-actions" }, ...Object.values(buttons))),
     bar,
     facts,
     message,

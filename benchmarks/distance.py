@@ -128,7 +128,7 @@ class _AsTheyAre(nn.Module):
 def _torchmetrics() -> Any:
     """torchmetrics.image, with its two distances imported."""
     with contextlib.suppress(ImportError):
-        torchvision_sets._torchvision_datasets()  # torchmetrics imports torchvision, which beside some torch takes care
+        torchvision_sets.datasets()  # torchmetrics imports torchvision, which beside some torch takes care
     try:
         import torchmetrics.image
         import torchmetrics.image.fid

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_core import devices
-from ddpm_core.data import cache, catalogue, torchvision_sets
+from ddpm_core.data import cache, catalogue, idx
 from ddpm_core.data.cache import Pictures
 from ddpm_core.errors import StudioError, UsageError
 
@@ -110,11 +110,11 @@ def hash8(weights: dict[str, Tensor]) -> str:
 # The pictures an encoder learns from, and those it is judged by.
 
 
-class FashionMnistTest(torchvision_sets.FashionMnist):
+class FashionMnistTest(idx.FashionMnist):
     """The 10,000 pictures that no network here is trained on."""
 
     slug = "fashion_mnist_test"
-    _files = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    files = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 def training_pictures(dataset: str, size: int, data_dir: Path) -> Pictures:

@@ -50,7 +50,7 @@ class Peer(Protocol):
 
 def _diffusers() -> Any:
     try:
-        torchvision_sets._torchvision_datasets()  # makes torchvision importable beside a torch without CUDA
+        torchvision_sets.datasets()  # makes torchvision importable beside a torch without CUDA
         import diffusers
         import diffusers.training_utils
         from diffusers import UNet2DModel  # noqa: F401  (its import is what fails where something is missing)
@@ -61,7 +61,7 @@ def _diffusers() -> Any:
 
 def _lucidrains() -> Any:
     try:
-        torchvision_sets._torchvision_datasets()
+        torchvision_sets.datasets()
         import denoising_diffusion_pytorch
     except ImportError as error:
         raise UsageError(f"the peer denoising-diffusion-pytorch is not installed ({error}): {PIP}") from None

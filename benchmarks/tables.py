@@ -118,7 +118,7 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each, ± is one standard error;"
         f" medians over the seeds. {100 * clipped:.0f} % of the steps were disturbed and counted as 1.25 times the median step."
-        f" {machine.in_words(first['machine'])}: `{first['machine']['command']}`",
+        f" {machine.in_words(first['machine'])}: {_commands(runs)}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -131,6 +131,40 @@ def reached(runs: list[dict[str, Any]], distance: float) -> str:
         if statistics.median(seen) <= distance:
             return f"{seconds:.0f} s or less"
     return "not in this time"
+
+
+def _commands(runs: list[dict[str, Any]]) -> str:
+    """Each command that measured some of them."""
+    return ", ".join(dict.fromkeys(f"`{run['machine']['command']}`" for run in runs))
+
+
+def growing(results: Path) -> str:
+    """What starting from a smaller model saves."""
+    found = [json.loads(path.read_text()) for path in sorted((results / "growing").glob("*.json"))]
+    return of_growing(found) if found else NOT_YET
+
+
+def of_growing(runs: list[dict[str, Any]]) -> str:
+    """One row a run: when the grown network was as good as the one from scratch."""
+    lines = [
+        "| data | from | to | seed | held-out loss from scratch | as good when grown, after | of scratch's time | with the small model's time |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        when, ratio, whole = "not in this time", "", ""
+        if run["reached"]:
+            when, ratio = f"{run['seconds']:.0f} s", f"**{100 * run['ratio']:.0f} %**"
+            whole = f"{100 * (1 + run['ratio']):.0f} %"
+        lines.append(
+            f"| {TITLES.get(run['dataset'], run['dataset'])} | {run['from_size']} px | {run['size']} px | {run['seed']}"
+            f" | {run['scratch_loss']:.4f} after {run['minutes']:g} min | {when} | {ratio} | {whole} |"
+        )
+    lines += [
+        "",
+        f"Preset `{runs[0]['preset']}`; the small model was trained for as long as scratch. {machine.in_words(runs[0]['machine'])}:"
+        f" {_commands(runs)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def ablation(results: Path) -> str:
@@ -167,7 +201,7 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
     lines += [
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each, ± is one standard error."
-        f" {machine.in_words(first['machine'])}: `{first['machine']['command']}`",
+        f" {machine.in_words(first['machine'])}: {_commands(runs)}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -262,6 +296,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality": quality,
     "ablation": ablation,
     "profile": profile,
+    "growing": growing,
     "presets": presets,
     "memory": memory,
 }

@@ -36,7 +36,7 @@ _MODEL, _STATE, _SNAPSHOT = "ddpm-studio model", "ddpm-studio state", "ddpm-stud
 _SEAL = b"ddpm-studio sha256:"
 _SEAL_SIZE = len(_SEAL) + 64
 _COMMENT_SIZE = struct.pack("<H", _SEAL_SIZE)  # zip: the two bytes before the comment hold its length
-_LABELS = "labels.weight"  # of network/unet.py
+_LABELS, _CLASSES = "labels.weight", "classes.weight"  # of network/unet.py
 _TORN = "use another checkpoint of this run, or copy the file again"
 
 
@@ -46,7 +46,7 @@ class Model:
 
     config: RunConfig
     channels: int  # 1 (grey) or 3 (RGB)
-    classes: tuple[str, ...]  # names of the data set's classes; may be empty
+    classes: tuple[str, ...]  # names of what the network can be asked for, `config.network.classes` of them
     step: int  # optimizer steps behind it
     images: int  # pictures seen, with repetitions
     epoch: int  # passes over the data, rounded down
@@ -95,6 +95,7 @@ def load_model(path: Path | str) -> Model:
         or not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items())
         or content.get("channels") not in (1, 3)
         or not isinstance(content.get("classes"), list)
+        or len(content["classes"]) < config.network.classes
         or not all(isinstance(content.get(number), int) for number in ("step", "images", "epoch"))
         or not isinstance(content.get("loss"), float | int | None)
     ):
@@ -126,30 +127,6 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
         raise CheckpointError(
             f"{path}: the weights do not fit the network{reason}: use a model of the same size and preset."
         ) from None
-
-
-def check_start(model: Model, config: RunConfig, channels: int, path: Path | str) -> None:
-    """UsageError if a run of `config` on pictures of `channels` channels cannot start from `model`, which came from `path`."""
-    alike = dataclasses.replace(model.config.network, labels=config.network.labels) == config.network
-    if not alike or model.channels != channels:  # labels may be missing on either side, see `starting_weights`
-        colours = {1: "grey", 3: "colour"}
-        raise UsageError(
-            f"{path} has another network than this run: it was made with size {model.config.size}, preset"
-            f" {model.config.preset} and {colours[model.channels]} pictures. Choose these, or start from nothing."
-        )
-
-
-def starting_weights(model: Model, network: nn.Module) -> dict[str, Tensor]:
-    """`model`'s weights for a `network` that passed `check_start`.
-
-    Where only one of the two hears labels, that layer is left out or starts at zero: the same network as long as nothing is
-    said through it.
-    """
-    weights = {name: weight for name, weight in model.weights.items() if name != _LABELS}
-    own = network.state_dict()
-    if _LABELS in own:
-        weights[_LABELS] = model.weights.get(_LABELS, torch.zeros_like(own[_LABELS]))
-    return weights
 
 
 def save_state(path: Path | str, state: dict[str, Any]) -> None:

@@ -24,7 +24,12 @@ COLOURS = ("auto", "colour", "grey")
 BACKGROUNDS = ("white", "black", "grey")
 DATA_PLACES = ("auto", "device", "memory", "disk")
 AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (training/augment.py)
-SAMPLERS = ("dpm++2m", "ddim")  # the functions are in diffusion/samplers.py, which needs torch
+# The functions are in diffusion/samplers/, which needs torch. The first is what everybody gets who does not choose.
+SAMPLERS = ("dpm++2m", "dpm++3m", "unipc", "deis", "ipndm", "heun", "euler", "ddim", "dpm++2m-sde", "ddpm")
+SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see diffusion/schedule.py
+SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
+TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps
+DEFAULT_STEPS = 20
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}

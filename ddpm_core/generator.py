@@ -1,11 +1,12 @@
 """A trained model that makes pictures: samples from seeds, and walks between two seeds.
 
-The network is always called with the same number of pictures (`Generator.chunk`), the last call filled up with blanks. For
-a convolution adds in another order when the batch is another size, and the pictures would differ in the last digits; like
-this a seed gives the same picture, bit for bit, alone or among a thousand. Arithmetic is float32 for the same reason.
+A seed gives the same picture, bit for bit, alone or among a thousand. Much goes into that (network/drawing.py); what is left to do
+here is to call the network only with as many pictures at once as are known to give the same bits (`Generator.sizes`), the
+last call filled up with blanks where it must be. Arithmetic is float32 for the same reason.
 """
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,28 +20,48 @@ import torch
 from torch import Tensor
 
 from ddpm_core import checkpoint, devices, pictures
-from ddpm_core.diffusion import latents, objective, samplers, schedule
+from ddpm_core.config import DEFAULT_STEPS, SAMPLERS
+from ddpm_core.diffusion import guidance, latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
+from ddpm_core.network import drawing
 from ddpm_core.network.unet import UNet
+from ddpm_core.request import ANY_CLASS, How
+from ddpm_core.runs import Run
 
 MOST_PICTURES = 1024  # in one request
 Turn = Callable[[], AbstractContextManager]
+Walk = Callable[..., Iterator["Preview"]]
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Where a request stands after a network call. Costs nothing until somebody looks at `pictures`."""
+    """Where a request stands after a network call. Costs nothing until somebody looks at its pictures; keep as many as you like.
+
+    The tensors inside must not be changed in place: the walk goes on from them.
+    """
 
     step: int  # steps that all pictures have behind them, 0..steps
-    steps: int
+    steps: int  # network calls for each picture (two for each step of Heun's)
     done: float  # part of the network calls made so far, above 0; 1.0 at the last
+    even: bool  # all pictures are at the same step: a stop of the whole grid's trajectory
+    rows: Tensor  # int64 (N,): where in the parts below, one after the other, the pictures are
+    states: tuple[Tensor, ...]
     beliefs: tuple[Tensor, ...]
-    count: int
+
+    @property
+    def x(self) -> Tensor:
+        """Float32 (N, C, H, W): the noisy states; at the last step the finished pictures."""
+        return torch.cat(self.states)[self.rows]
+
+    @property
+    def x0(self) -> Tensor:
+        """Float32 (N, C, H, W) in [-1, 1]: the pictures that the network believes in so far; at the last step the same."""
+        return torch.cat(self.beliefs)[self.rows]
 
     @cached_property
     def pictures(self) -> np.ndarray:
-        """uint8 (N, H, W, C): the pictures as the network believes in them so far; at the last step the finished ones."""
-        return pictures.to_uint8(torch.cat(self.beliefs)[: self.count])
+        """uint8 (N, H, W, C): these beliefs as pictures; at the last step the finished ones."""
+        return pictures.to_uint8(self.x0)
 
 
 class Generator:
@@ -55,10 +76,11 @@ class Generator:
         self.schedule = schedule.by_name(model.config.schedule)
         # A new network draws random weights from torch's one global generator, and so may a training step (dropout).
         with turn():
-            self.network = UNet(model.config.network, model.channels).eval().requires_grad_(False)
-            checkpoint.load_weights(self.network, model.weights, path)
-            self.network.to(device)
-            self.chunk = _chunk(self.network, self.size, device)
+            network = UNet(model.config.network, model.channels)
+            checkpoint.load_weights(network, model.weights, path)
+            self.network = drawing.ready(network, device)
+            most = _most_at_once(self.network, self.size, device)
+            self.sizes = drawing.alike(self.network, self.shape, [2**n for n in range(most.bit_length())])
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto", turn: Turn = contextlib.nullcontext) -> "Generator":
@@ -66,22 +88,74 @@ class Generator:
         chosen = devices.choose(device)
         return cls(checkpoint.load_model(path), path, chosen, turn)
 
-    def sample(self, seeds: Sequence[int], steps: int = 20, sampler: str = "dpm++2m") -> Iterator[Preview]:
-        """One picture a seed, 1 to 1024 of them. Yields after every network call; stop asking, and it has stopped.
+    def early(self, snapshot: Path | str | None = None) -> "Generator":
+        """This model as it was early in its run: a guide for `sample`. Without a path the earliest snapshot of the run's averages.
 
-        All pictures advance together, step by step. Raises `UsageError`, before any work, for a request that cannot work.
+        Raises `UsageError` if the run kept none, `CheckpointError` for a file that is no snapshot or not of this network.
+        """
+        if snapshot is None:
+            folder = self.path.absolute().parent  # ROOT/checkpoints/NAME
+            run = Run(folder.parent.parent, folder.name)
+            kept = [path for path, step in run.snapshots() if step < self.model.step]
+            if not kept:
+                raise UsageError(
+                    f"there is no snapshot from before {self.path}: runs keep them in averages/ from step 256 on; or name one."
+                )
+            snapshot = kept[0]
+        content = checkpoint.load_snapshot(snapshot)
+        model = dataclasses.replace(self.model, weights=content["weights"][0], step=content["step"])
+        return Generator(model, snapshot, self.device, self.turn)
+
+    def sample(
+        self, seeds: Sequence[int], steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any
+    ) -> Iterator[Preview]:
+        """One picture a seed, 1 to 1024 of them; how else is in `request.How`: spacing, eta, classes, guidance.
+
+        All pictures advance together, step by step. Yields after every step; stop asking, and it has stopped. Raises
+        `UsageError`, before any work, for a request that cannot work.
         """
         _check_count("samples", len(seeds), 1)
-        walk = self._walker(steps, sampler)
-        return walk(latents.noise(seeds, self._shape))
+        walk = self.walker(steps, sampler, **how)
+        return walk(
+            latents.noise(seeds, self.shape),
+            lambda rows: latents.step_noise([seeds[row] for row in rows], self.shape),
+        )
 
     def interpolate(
-        self, seed_a: int, seed_b: int, frames: int = 9, steps: int = 20, sampler: str = "dpm++2m"
+        self,
+        seed_a: int,
+        seed_b: int,
+        frames: int = 9,
+        steps: int = DEFAULT_STEPS,
+        sampler: str = SAMPLERS[0],
+        **how: Any,
     ) -> Iterator[Preview]:
         """A walk from seed_a's picture to seed_b's in 2 to 1024 frames, both ends included. Otherwise like `sample`."""
         _check_count("frames", frames, 2)
-        walk = self._walker(steps, sampler)
-        return walk(latents.between(seed_a, seed_b, np.linspace(0, 1, frames).tolist(), self._shape))
+        weights = np.linspace(0, 1, frames).tolist()
+        walk = self.walker(steps, sampler, **how)
+        return walk(
+            latents.between(seed_a, seed_b, weights, self.shape),
+            lambda rows: latents.step_noise_between(seed_a, seed_b, [weights[row] for row in rows], self.shape),
+        )
+
+    def walker(self, steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any) -> Walk:
+        """walk(noise (N, C, H, W), fresh) -> previews. Checks the request now, and that it fits at the walk's first word; a walk
+        begins when its first preview is asked for.
+
+        fresh(rows) is the noise that these pictures' steps add, see `samplers`. Left out it is made from the pictures' own
+        first noise: the same start is the same picture. (Two starts that are close have unlike noise then.)
+        """
+        asked = How(steps, sampler, **how)
+        levels = self.schedule.levels(asked.steps, self.model.config.sigma_max, asked.staircase)
+
+        def walk(noise: Tensor, fresh: Callable[[Sequence[int]], samplers.Noise] | None = None) -> Iterator[Preview]:
+            classes = asked.for_model(self, len(noise))
+            return self._previews(
+                asked, levels, classes, noise, fresh or (lambda rows: latents.noise_after(noise[rows]))
+            )
+
+        return walk
 
     def recipe(self, **request: Any) -> dict[str, Any]:
         """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
@@ -89,44 +163,86 @@ class Generator:
         made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
         return {**made_by, **request}
 
+    def denoise(self, which: int = ANY_CLASS) -> objective.Denoise:
+        """The network as samplers want it, about pictures of one class: also for walks that begin elsewhere than at noise
+        (diffusion/editing.py, inversion.py). A picture's bits are the same in every batch whose size is one of `sizes`."""
+        network, prediction = drawing.told_once(self.network), self.model.config.prediction
+        told = {} if which == ANY_CLASS else {"classes": torch.tensor([which], device=self.device)}
+        return objective.denoiser(network, prediction, **told)
+
     @property
-    def _shape(self) -> latents.Shape:
+    def shape(self) -> latents.Shape:
         return self.channels, self.size, self.size
 
-    def _walker(self, steps: int, sampler: str) -> Callable[[Tensor], Iterator[Preview]]:
-        """Checks the request now; the walk itself begins when its first preview is asked for."""
-        levels, sample = self.schedule.levels(steps, self.model.config.sigma_max), samplers.by_name(sampler)
-        network_denoise = objective.denoiser(self.network, self.model.config.prediction)
+    def _previews(
+        self,
+        how: How,
+        levels: Tensor,
+        classes: Sequence[int],
+        noise: Tensor,
+        fresh: Callable[[Sequence[int]], samplers.Noise],
+    ) -> Iterator[Preview]:
+        sample, calls = samplers.by_name(how.sampler), samplers.calls(how.sampler, how.steps)
+        denoisers = {which: self._guided(which, how) for which in dict.fromkeys(classes)}
+        walks: list[Iterator[samplers.Step]] = []
+        states: list[Tensor] = []
+        order = torch.empty(len(noise), dtype=torch.int64)
+        for rows, size in self._parts(classes):
+            order[rows] = torch.arange(len(rows)) + sum(map(len, states))
+            blanks = noise.new_zeros(size - len(rows), *noise.shape[1:])
+            states.append(torch.cat([noise[rows], blanks]).to(self.device))
+            more = {"noise": _beside(fresh(rows), blanks, self.device)} if how.adds_noise else {}
+            walks.append(sample(denoisers[classes[rows[0]]], states[-1], levels, **more, **how.options))
+        beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
+        for call, (step, i) in enumerate(itertools.product(range(calls), range(len(walks))), start=1):
+            with torch.inference_mode():
+                made = next(walks[i])
+            states[i], beliefs[i] = made.x, made.x0
+            even = i + 1 == len(walks)
+            yield Preview(step + even, calls, call / (calls * len(walks)), even, rows_of, tuple(states), tuple(beliefs))
 
+    def _parts(self, classes: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+        """(rows, size): which pictures are drawn together, all of one class, and how many with the blanks beside them."""
+        for which in dict.fromkeys(classes):
+            rows = [row for row, other in enumerate(classes) if other == which]
+            while rows:
+                size = next((size for size in self.sizes if size <= len(rows)), self.sizes[-1])
+                yield rows[:size], size
+                rows = rows[size:]
+
+    def _guided(self, which: int, how: How) -> objective.Denoise:
+        believe = self._in_turn(self.denoise(which))
+        if how.guidance == 1:
+            return believe
+        if how.guide is not None:
+            weak = self._in_turn(how.guide.denoise(which))
+            return guidance.autoguided(believe, weak, how.guidance, how.guidance_interval)
+        return guidance.guided(believe, self._in_turn(self.denoise()), how.guidance, how.guidance_interval)
+
+    def _in_turn(self, believe: objective.Denoise) -> objective.Denoise:
         def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
             with self.turn():
-                return network_denoise(x, alpha, sigma)
+                return believe(x, alpha, sigma)
 
-        def walk(noise: Tensor) -> Iterator[Preview]:
-            blanks = noise.new_zeros(-len(noise) % self.chunk, *noise.shape[1:])
-            beliefs = list(
-                torch.cat([noise, blanks]).to(self.device).split(self.chunk)
-            )  # noise is the first picture shown
-            chunks = [sample(denoise, x, levels) for x in beliefs]
-            for call, (step, i) in enumerate(itertools.product(range(steps), range(len(chunks))), start=1):
-                beliefs[i] = next(chunks[i]).x0
-                behind = step + (i + 1) // len(chunks)
-                yield Preview(behind, steps, call / (steps * len(chunks)), tuple(beliefs), len(noise))
-
-        return walk
+        return denoise
 
 
-def _chunk(network: UNet, size: int, device: torch.device) -> int:
+def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
     """Pictures in one network call: as many as keep it well under 0.3 s, by arithmetic, never by the clock.
 
-    A processor gains nothing beyond four; two cores do about 60e9 operations a second. On a graphics card sixteen small
+    A processor gains nothing beyond sixteen; two cores do about 60e9 operations a second. On a graphics card sixteen small
     pictures take hardly longer than one, and the bound is for a small card.
     """
-    most, budget = (4, 15e9) if device.type == "cpu" else (16, 4e12)
+    budget = 15e9 if device.type == "cpu" else 4e12
     weights = sum(weight.numel() for weight in network.parameters())
     # A multiplication and an addition a weight and place would be 2; most weights work on the smaller maps further down.
     operations = 2 / 3 * weights * (size // network.patch) ** 2
-    return max(1, min(most, int(budget // operations)))
+    return max(1, min(16, int(budget // operations)))
+
+
+def _beside(noise: samplers.Noise, blanks: Tensor, device: torch.device) -> samplers.Noise:
+    """The pictures' noise, and none for the blanks beside them."""
+    return lambda index: torch.cat([noise(index), blanks]).to(device)
 
 
 def _check_count(what: str, count: Any, least: int) -> None:

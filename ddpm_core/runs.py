@@ -29,7 +29,7 @@ ALIVE = ("preparing", "running", "paused")
 STATES = (*ALIVE, "finished", "stopped", "failed", "interrupted")
 # What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
 # in another order; the run then goes on, but not bit for bit.)
-CHANGEABLE = ("epochs", "max_steps", "cooldown", "device", "sample_every", "checkpoint_every", "snapshots")
+CHANGEABLE = ("epochs", "max_steps", "cooldown", "device", "sample_every", "checkpoint_every", "snapshots", "data_on")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Status:
     images_per_second: float = 0.0
     seconds_left: float | None = None
     loss: float | None = None
+    held_out: float | None = None  # the averaged network's loss on pictures that it was never trained on,
+    trained: float | None = None  # and on as many that it was
     device: str = ""  # in words
     message: str = ""  # one line for a person; why it failed
     pid: int = 0  # of the training process

@@ -80,6 +80,9 @@ class Session:
     def stop(self) -> None:
         self._control.stop()
 
+    def finish(self) -> None:
+        self._control.finish()
+
     def sample_now(self) -> None:
         self._control.sample_now()
 

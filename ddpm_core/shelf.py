@@ -120,7 +120,7 @@ class Shelf:
                     return
 
     def take(self, path: Path) -> "Generator":
-        """The model in this file, loaded anew if the file has changed; whoever calls it takes the turn for that.
+        """The model in this file, loaded anew if the file has changed. It takes the turn for that itself.
 
         Raises `StudioError`.
         """

@@ -5,6 +5,7 @@ A trace names its ink in `meta`; the page paints it with its own CSS variable, s
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pages.texts import t
@@ -51,6 +52,30 @@ def speed_figure(steps: Sequence[int], rates: Series, speeds: Series) -> dict[st
         "showgrid": False,
     }
     return {"data": traces, "layout": _layout(yaxis=left, yaxis2=right)}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of `spectrum_figure`."""
+
+    name: str  # as the legend and the mouse say it
+    ink: str  # "accent", "good", ...: a colour of assets/studio.css
+    frequency: Sequence[float]  # cycles per picture, above 0
+    power: Series  # as ddpm_core/evaluation/spectrum.py has it
+    reference: bool = False  # the data: a broad line on which a good model's lies
+
+
+def spectrum_figure(curves: Sequence[Curve]) -> dict[str, Any]:
+    """Radial power spectra, both axes logarithmic: a power law is a straight line. References lie under the others."""
+    traces = []
+    for curve in sorted(curves, key=lambda curve: not curve.reference):
+        # Nothing has no logarithm: no power at all is a gap.
+        power = [value if value is not None and value > 0 else None for value in map(_finite, curve.power)]
+        width = 7 if curve.reference else 2
+        traces.append(_trace(curve.frequency, power, name=curve.name, ink=curve.ink, width=width))
+    across = {"title": {"text": t("charts.axis.frequency")}, "type": "log", "hoverformat": ".3~g", "tickformat": "~g"}
+    up = {"title": {"text": t("charts.axis.power")}, "type": "log", "exponentformat": "power"}
+    return {"data": traces, "layout": _layout(xaxis=across, yaxis=up)}
 
 
 def smoothed(values: Series, weight: float) -> list[float | None]:
@@ -119,14 +144,14 @@ def _finite(value: float | None) -> float | None:
 
 
 def _trace(
-    x: list[int], y: Series, *, name: str, ink: str, width: float, yaxis: str = "y", hover: bool = True
+    x: Sequence[float], y: Series, *, name: str, ink: str, width: float, yaxis: str = "y", hover: bool = True
 ) -> dict[str, Any]:
     short = [None if value is None else float(f"{value:.6g}") for value in y]  # six digits: half the bytes of a poll
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
-        "x": x,
+        "x": list(x),
         "y": short,
         "yaxis": yaxis,
         "line": {"width": width},

@@ -19,13 +19,14 @@ from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from pages import widgets
+from pages.explorer import models as models_view
 from pages.texts import duration, number, t
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
     from ddpm_core.session import Session
 
-MOST = {"samples": 64, "frames": 64, "each": 16, "models": 3}
+MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
 PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
@@ -79,7 +80,7 @@ def build(session: "Session") -> None:
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
-            widgets.modes()
+            modes = widgets.modes()
             canvas = widgets.canvas()
             widgets.room()
 
@@ -87,7 +88,7 @@ def build(session: "Session") -> None:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
-    how = {"model": model, "steps": steps, "sampler": sampler}
+    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler}
     gr.on(
         [field.change for field in how.values()],
         None,
@@ -126,9 +127,9 @@ def build(session: "Session") -> None:
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
-    # The canvas looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
+    # The row of choices looks, while it can be seen, which models there are, and says when that changed. It remembers the choice.
     remembered = "(one, several) => [one || Studio.place.get('model'), several]"
-    canvas.refresh(
+    modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
@@ -203,7 +204,7 @@ class Maker:
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
 
     def compare(self, page: str, models: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
-        """The same seeds with up to three models, which sharpen side by side."""
+        """The same noise with up to four models, which sharpen side by side."""
         with _Reading() as wrong:
             keys = models if isinstance(models, list) else [models] if models else []
             if len(keys) > MOST["models"]:
@@ -231,9 +232,16 @@ class Maker:
             recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
             files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
             line = t("generation.compare.done", **_seeds(first, count), models=len(shots), seconds=seconds)
-            return {**draw(shots), "files": files, "line": line}
+            largest = max(cards, key=lambda card: card.size)
+            figure = models_view.spectra(rows, largest.run, self.session.root, self.session.data_dir)
+            return {**draw(shots), "files": files, "line": line, "figure": figure}
 
-        yield from self._relay(page, cards, lambda made: made.sample(seeds, **how), draw, finish)
+        def walk(made: "Generator") -> Iterable["Preview"]:
+            noise = models_view.shared_noise(seeds, sizes, made.size, made.channels)
+            return made.walker(**how)(noise)
+
+        sizes = sorted({card.size for card in cards})
+        yield from self._relay(page, cards, walk, draw, finish)
 
     def cancel(self, page: str) -> None:
         job = self.desk.current(page)

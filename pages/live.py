@@ -29,7 +29,11 @@ from pages.texts import t
 if TYPE_CHECKING:
     from ddpm_core.session import Session
 
-ACTIONS = {"preparing": ("stop",), "running": ("pause", "stop", "sample"), "paused": ("unpause", "stop", "sample")}
+ACTIONS = {
+    "preparing": ("stop",),
+    "running": ("pause", "stop", "sample", "finish"),
+    "paused": ("unpause", "stop", "sample", "finish"),
+}
 FOLDERS = {"samples": "samples", "training_progress": "progress"}  # folder in the address -> folder of a Run
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
 KEPT = 8  # runs whose metrics stay in memory
@@ -95,6 +99,7 @@ class Live:
             "pause": self.session.pause,
             "unpause": self.session.unpause,
             "stop": self.session.stop,
+            "finish": self.session.finish,
             "sample": self.session.sample_now,
         }
         return [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()] + [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ddpm_core.config import SAMPLERS
 from pages.texts import ASSETS, words
 
 SCRIPTS = (
@@ -19,7 +20,13 @@ SCRIPTS = (
     "forms.js",
     "canvas.js",
     "scrub.js",
+    "models.js",
     "explorer.js",
+    "pad.js",
+    "mask.js",
+    "own.js",
+    "steps.js",
+    "averages.js",
 )
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -127,7 +134,8 @@ def head() -> str:
     """
     texts = json.dumps(words(), ensure_ascii=False).replace("<", "\\u003c")
     plotly = f"/studio/assets/plotly?v={assets()['plotly'].stat().st_size}"
-    start = f"window.Studio = {{ texts: {texts}, plotlySource: {json.dumps(plotly)} }};"
+    known = f"plotlySource: {json.dumps(plotly)}, samplers: {json.dumps(list(SAMPLERS))}"
+    start = f"window.Studio = {{ texts: {texts}, {known} }};"
     scripts = "\n".join([start, *(_source(name) for name in SCRIPTS), "Studio.ready = true;"])
     return "\n".join(
         [

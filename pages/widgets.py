@@ -48,15 +48,22 @@ def epochs() -> gr.HTML:
 def canvas() -> gr.HTML:
     """What a model makes; its value is the dict that assets/canvas.js names.
 
-    Its events: "cancel", and "refresh" when other models are there than before.
+    Its event: "cancel".
     """
-    tell = "{ cancel: () => trigger('cancel'), refresh: () => trigger('refresh') }"
+    tell = "{ cancel: () => trigger('cancel') }"
     return _widget("canvas", '<section class="canvas"></section>', f"Studio.canvas(element, props, watch, {tell})")
 
 
 def modes() -> gr.HTML:
-    """What can be made, as a row of choices; the choice lives in the page's address."""
-    return _widget("modes", f'<nav class="modes" aria-label="{t("mode.name")}"></nav>', "Studio.modes(element)")
+    """What can be made, as a row of choices; the choice lives in the page's address.
+
+    Its event "refresh": other models are there than before.
+    """
+    return _widget(
+        "modes",
+        f'<nav class="modes" aria-label="{t("mode.name")}"></nav>',
+        "Studio.modes(element, () => trigger('refresh'))",
+    )
 
 
 def room() -> gr.HTML:

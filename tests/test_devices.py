@@ -36,5 +36,28 @@ def test_amp_on_computes_in_bfloat16_where_it_pays():
     assert result == (torch.bfloat16 if devices.bfloat16_pays(device) else torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("capability", "kind"),
+    [
+        ((6, 1), None),  # GTX 10
+        ((7, 0), torch.float16),  # V100
+        ((7, 5), torch.float16),  # RTX 20, GTX 16
+        ((8, 0), torch.bfloat16),  # A100
+        ((8, 6), torch.bfloat16),  # RTX 30
+        ((9, 0), torch.bfloat16),  # H100
+    ],
+)
+def test_cards_compute_in_what_they_are_good_at(monkeypatch, capability, kind):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: capability >= (8, 0))
+    card = torch.device("cuda")
+    assert devices.half(card, True) is kind and devices.half(card, False) is None
+
+
+def test_other_devices_never_compute_in_float16():
+    assert devices.half(torch.device("mps"), True) is None
+    assert devices.half(torch.device("cpu"), True) in (torch.bfloat16, None)
+
+
 def test_a_processor_is_never_compiled_for():
     assert not devices.compile_pays(torch.device("cpu"))

@@ -1,16 +1,18 @@
 import contextlib
 import dataclasses
+import random
 
 import numpy as np
 import pytest
 import torch
 
 from ddpm_core import checkpoint, pictures
-from ddpm_core.config import NetworkConfig, RunConfig
-from ddpm_core.diffusion import latents, samplers
+from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, NetworkConfig, RunConfig
+from ddpm_core.diffusion import latents, objective, samplers
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.generator import Generator, Preview
 from ddpm_core.network.unet import UNet
+from ddpm_core.runs import Run
 
 SMALL = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2)
 
@@ -56,34 +58,82 @@ def test_samples_are_pictures_that_differ(generator):
     assert preview.pictures.std() > 10
 
 
-@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
-def test_a_seed_is_the_same_picture_bit_for_bit_in_any_batch(generator, sampler):
-    """The promise of the page: seed 5 alone, among 7 and among 64 is the same file. `chunk` is what keeps it."""
-    assert generator.chunk > 1
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_seed_is_the_same_picture_bit_for_bit_in_any_batch_and_order(generator, sampler):
+    """The promise of the page: seed 5 alone, among 7 and among 64 is the same file. `sizes` is what keeps it."""
     together = last(generator.sample(range(64), steps=5, sampler=sampler))
-    for seeds in ([5], range(5, 12), [63, 5, 0]):
+    for seeds in ([5], range(5, 8), range(5, 12), [63, 5, 0], random.Random(0).sample(range(64), 64)):
         some = last(generator.sample(seeds, steps=5, sampler=sampler))
+        assert torch.equal(some.x, together.x[list(seeds)])
         assert np.array_equal(some.pictures, together.pictures[list(seeds)])
-        assert torch.equal(torch.cat(some.beliefs)[: len(seeds)], torch.cat(together.beliefs)[list(seeds)])
 
 
-def test_the_samplers_and_step_counts_make_different_pictures(generator):
-    first = last(generator.sample([0], steps=5)).pictures
-    assert not np.array_equal(first, last(generator.sample([0], steps=5, sampler="ddim")).pictures)
-    assert not np.array_equal(first, last(generator.sample([0], steps=6)).pictures)
+def test_where_only_one_size_gives_the_same_bits_the_others_are_filled_up(generator):
+    """As on a graphics card, whose kernels add in another order for another batch."""
+    together = last(generator.sample(range(9), steps=3)).x
+    asked = []
+    denoise = generator.denoise
+
+    def watched(which):
+        believe = denoise(which)
+        return lambda x, *level: asked.append(len(x)) or believe(x, *level)
+
+    generator.sizes, generator.denoise = [4], watched
+    for sampler in ("dpm++2m", "ddpm"):
+        asked.clear()
+        preview = last(generator.sample(range(9), steps=3, sampler=sampler))
+        assert asked == [4, 4, 4] * 3 and preview.x.shape == (9, 3, 16, 16)
+    assert torch.equal(last(generator.sample(range(9), steps=3)).x, together)
+
+
+def test_requests_are_cut_into_the_sizes_that_are_known(generator):
+    assert generator.sizes == [16, 8, 4, 2, 1]
+    assert [size for _, size in generator._parts([-1] * 23)] == [16, 4, 2, 1]
+    generator.sizes = [16]
+    assert [(len(rows), size) for rows, size in generator._parts([-1] * 23)] == [(16, 16), (7, 16)]
+
+
+def test_the_samplers_spacings_and_step_counts_make_different_pictures(generator):
+    made = [last(generator.sample([0], steps=6, sampler=sampler)).pictures for sampler in SAMPLERS]
+    made += [last(generator.sample([0], steps=6, spacing=spacing)).pictures for spacing in SPACINGS]
+    made += [last(generator.sample([0], steps=7)).pictures]
+    made += [last(generator.sample([0], steps=6, sampler="ddim", eta=eta)).pictures for eta in (0.5, 1.0)]
+    distinct = {picture.tobytes() for picture in made}
+    # Each default spacing is one of them; Euler is DDIM with another one; DDIM with eta 1 is DDPM.
+    same = 1 + (SPACING_OF["ddim"] == SPACING_OF["ddpm"]) + (SPACING_OF["euler"] == SPACING_OF["ddim"])
+    assert len(distinct) == len(made) - same
+
+
+def test_heun_counts_its_network_calls(generator):
+    previews = list(generator.sample(range(20), steps=3, sampler="heun"))
+    assert previews[-1].steps == 5 and [preview.step for preview in previews if preview.even] == [1, 2, 3, 4, 5]
 
 
 def test_the_whole_grid_advances_together_call_by_call(generator):
-    count, steps = 2 * generator.chunk + 1, 3
+    generator.sizes = [4, 2, 1]
+    count, steps = 9, 3
     previews = list(generator.sample(range(count), steps=steps))
     assert len(previews) == 3 * steps
     assert [preview.step for preview in previews] == [0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert [preview.even for preview in previews] == [False, False, True] * 3
     assert [preview.done for preview in previews] == pytest.approx([call / 9 for call in range(1, 10)])
     assert all(preview.pictures.shape == (count, 16, 16, 3) for preview in previews)
     # After the first call the others still show the noise they start from; a later call does not change an earlier preview.
     noise = pictures.to_uint8(latents.noise(range(count), (3, 16, 16)))
-    assert np.array_equal(previews[0].pictures[generator.chunk :], noise[generator.chunk :])
-    assert not np.array_equal(previews[0].pictures[: generator.chunk], noise[: generator.chunk])
+    assert np.array_equal(previews[0].pictures[4:], noise[4:])
+    assert not np.array_equal(previews[0].pictures[:4], noise[:4])
+
+
+def test_a_trajectory_is_there_to_be_kept(generator):
+    """States and beliefs of every step: noise at first, the same at the end, and as the sampler itself has them."""
+    stops = [preview for preview in generator.sample(range(20), steps=4) if preview.even]
+    assert [stop.step for stop in stops] == [1, 2, 3, 4]
+    assert all(stop.x.shape == stop.x0.shape == (20, 3, 16, 16) and stop.x0.abs().max() <= 1 for stop in stops)
+    assert stops[0].x.std() > stops[-1].x.std() and torch.equal(stops[-1].x, stops[-1].x0)
+    levels = generator.schedule.levels(4, generator.model.config.sigma_max, SPACING_OF[SAMPLERS[0]])
+    walk = samplers.by_name(SAMPLERS[0])(generator.denoise(), latents.noise([17], (3, 16, 16)), levels)
+    for stop, step in zip(stops, walk, strict=True):
+        assert torch.equal(stop.x[17], step.x[0]) and torch.equal(stop.x0[17], step.x0[0])
 
 
 def test_nothing_runs_until_asked_and_stopping_stops(path):
@@ -97,7 +147,7 @@ def test_nothing_runs_until_asked_and_stopping_stops(path):
 
     generator = Generator.load(path, "cpu", turn)
     calls.clear()
-    walk = generator.sample(range(3 * generator.chunk), steps=5)
+    walk = generator.sample(range(3 * generator.sizes[0]), steps=5)
     assert not calls
     next(walk)
     next(walk)
@@ -111,10 +161,12 @@ def test_a_consumer_can_train_between_two_previews(generator):
         assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
-def test_interpolation_starts_and_ends_at_the_seeds_own_pictures(generator):
-    frames = last(generator.interpolate(3, 4, frames=6, steps=4)).pictures
-    ends = last(generator.sample([3, 4], steps=4)).pictures
-    assert frames.shape[0] == 6
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_interpolation_starts_and_ends_at_the_seeds_own_pictures(generator, sampler):
+    """Also where noise is added on the way: it is mixed from both seeds as the start is."""
+    frames = last(generator.interpolate(3, 4, frames=9, steps=4, sampler=sampler)).pictures
+    ends = last(generator.sample([3, 4], steps=4, sampler=sampler)).pictures
+    assert frames.shape[0] == 9
     assert np.array_equal(frames[0], ends[0]) and np.array_equal(frames[-1], ends[1])
     jumps = np.abs(np.diff(frames.astype(int), axis=0)).mean(axis=(1, 2, 3))
     assert jumps.max() < np.abs(ends[1].astype(int) - ends[0]).mean()  # a walk, not a leap
@@ -130,21 +182,118 @@ def test_every_kind_of_model_samples_in_its_own_terms(prediction, schedule):
     assert not np.array_equal(result, last(usual.sample([1, 2], steps=6)).pictures)
 
 
-def test_the_finished_picture_is_the_samplers_last_state(generator):
-    """`Preview` shows beliefs; at the last step belief and state are the same."""
-    from ddpm_core.diffusion import objective
-
-    x = torch.cat([latents.noise([8], (3, 16, 16)), torch.zeros(generator.chunk - 1, 3, 16, 16)])
+def test_the_model_draws_what_its_network_says(generator):
+    """Arranging the network for drawing changes its last bits, and nothing else."""
+    plain = UNet(SMALL, 3).eval()
+    plain.load_state_dict(generator.model.weights)
     config = generator.model.config
-    levels = generator.schedule.levels(5, config.sigma_max)
-    walk = samplers.dpmpp_2m(objective.denoiser(generator.network, config.prediction), x, levels)
-    assert np.array_equal(pictures.to_uint8(list(walk)[-1].x)[:1], last(generator.sample([8], steps=5)).pictures)
+    x, levels = latents.noise([8], (3, 16, 16)), generator.schedule.levels(5, config.sigma_max, SPACING_OF[SAMPLERS[0]])
+    with torch.no_grad():
+        *_, end = samplers.by_name(SAMPLERS[0])(objective.denoiser(plain, config.prediction), x, levels)
+    assert (end.x - last(generator.sample([8], steps=5)).x).abs().max() < 1e-4
 
 
 def test_a_large_network_works_on_fewer_pictures_at_once(generator):
-    assert generator.chunk == 4
+    assert generator.sizes[0] == 16
     larger = dataclasses.replace(a_model(), config=RunConfig(dataset="toy", size=1024, network=SMALL))
-    assert Generator(larger, "toy.pt", torch.device("cpu"), contextlib.nullcontext).chunk == 1
+    assert Generator(larger, "toy.pt", torch.device("cpu"), contextlib.nullcontext).sizes == [1]
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_a_walk_may_start_at_any_noise_and_is_a_function_of_it_alone(generator, sampler):
+    """Without seeds: samplers that add noise draw it from the start's own bits, so the batch does not matter here either."""
+    noise = latents.noise(range(7), generator.shape)
+    walk = generator.walker(4, sampler)
+    together = last(walk(noise)).x
+    assert torch.equal(last(walk(noise[[5, 2]])).x, together[[5, 2]])
+    if sampler == "ddpm":
+        assert not torch.equal(together, last(generator.sample(range(7), 4, sampler)).x)
+        fresh = lambda rows: latents.step_noise(rows, generator.shape)  # noqa: E731
+        assert torch.equal(last(walk(noise, fresh)).x, last(generator.sample(range(7), 4, sampler)).x)
+
+
+# ---- guidance, by classes (a network that knows them is made up here) and by an early self
+
+
+@pytest.fixture
+def classy(generator, monkeypatch):
+    """The generator as if its model knew three classes: told one, its belief is a flat grey of that class; otherwise black."""
+    asked = []
+
+    def network(x, log_sigma, labels=None, classes=None):
+        asked.append((len(x), None if classes is None else classes.tolist()))
+        return torch.full_like(x, -1.0 if classes is None else (classes.item() + 1) / 8)
+
+    def denoiser(network, prediction, classes=None):
+        told = {} if classes is None else {"classes": classes}
+        return lambda x, alpha, sigma: network(x, torch.full((len(x),), sigma / alpha).log(), **told)
+
+    monkeypatch.setattr(objective, "denoiser", denoiser)
+    generator.network, generator.asked = network, asked
+    config = dataclasses.replace(generator.model.config, network=dataclasses.replace(SMALL, classes=3))
+    generator.model = dataclasses.replace(generator.model, config=config, classes=("a", "b", "c"))
+    return generator
+
+
+def greys(preview):
+    return preview.x[:, 0, 0, 0].tolist()
+
+
+def test_a_class_for_all_or_one_for_each_and_in_the_order_they_were_asked_in(classy):
+    assert greys(last(classy.sample(range(3), 4, classes=1))) == [0.25] * 3
+    assert greys(last(classy.sample(range(6), 4, classes=[0, 2, -1, 1, 2, 0]))) == [
+        0.125,
+        0.375,
+        -1,
+        0.25,
+        0.375,
+        0.125,
+    ]
+    assert greys(last(classy.interpolate(0, 1, frames=3, steps=4, classes=2))) == [0.375] * 3
+    assert greys(last(classy.sample([0], 4))) == [-1]
+
+
+def test_pictures_of_one_class_are_drawn_together_and_the_class_is_told_once(classy):
+    last(classy.sample(range(6), 1, classes=[0, 2, -1, 0, 2, 0]))
+    assert classy.asked == [(2, [0]), (1, [0]), (2, [2]), (1, None)]
+
+
+def test_guidance_is_more_of_the_class_and_two_network_calls_a_step(classy):
+    assert greys(last(classy.sample([0], 4, classes=1, guidance=1.2))) == pytest.approx([-1 + 1.2 * 1.25])
+    assert len(classy.asked) == 8
+    classy.asked.clear()
+    assert greys(last(classy.sample([0], 4, classes=1, guidance=0.0))) == [-1] and len(classy.asked) == 4
+
+
+def test_outside_of_its_interval_guidance_costs_nothing(classy):
+    levels = classy.schedule.levels(10, classy.model.config.sigma_max, SPACING_OF[SAMPLERS[0]])[:-1]
+    inside = sum(0.2 < sigma / alpha <= 3 for alpha, sigma in levels.tolist())
+    assert 0 < inside < 10
+    last(classy.sample([0], 10, classes=1, guidance=2.0, guidance_interval=(0.2, 3)))
+    assert len(classy.asked) == 10 + inside
+
+
+def test_an_early_snapshot_of_the_run_is_a_guide(tmp_path):
+    run = Run(tmp_path, "toy_16x16")
+    run.create(RunConfig(dataset="toy", size=16, name="toy_16x16", network=SMALL))
+    checkpoint.save_model(run.final_path, dataclasses.replace(a_model(), step=700))
+    generator = Generator.load(run.final_path, "cpu")
+    with pytest.raises(UsageError, match="no snapshot"):
+        generator.early()
+    run.averages.mkdir()
+    for step in (256, 512, 1024):
+        weights = {name: weight.half() for name, weight in a_model(seed=step).weights.items()}
+        checkpoint.save_snapshot(run.snapshot_path(step), {"step": step, "lengths": [0.1], "weights": [weights]})
+    weak = generator.early()
+    assert (weak.model.step, weak.path) == (256, run.snapshot_path(256)) and weak.size == 16
+    assert generator.early(run.snapshot_path(512)).model.step == 512
+
+    plain, guided = (last(generator.sample(range(5), 4, **how)).x for how in ({}, {"guidance": 1.5, "guide": weak}))
+    assert not torch.equal(plain, guided)
+    for how in ({"guidance": 1.0, "guide": weak}, {"guidance": 3.0, "guide": generator}):  # away from itself is nowhere
+        assert (last(generator.sample(range(5), 4, **how)).x - plain).abs().max() < 1e-5
+    alone = last(generator.sample([3], 4, guidance=1.5, guide=weak)).x
+    assert torch.equal(alone[0], guided[3])
 
 
 def test_the_recipe_names_model_and_request(generator):
@@ -155,11 +304,33 @@ def test_the_recipe_names_model_and_request(generator):
 
 @pytest.mark.parametrize(
     "request_",
-    [{"steps": 0}, {"steps": 1001}, {"steps": 2.0}, {"sampler": "euler"}, {"seeds": []}, {"seeds": range(1025)}],
-)
+    [
+        {"steps": 0}, {"steps": 1001}, {"steps": 2.0}, {"sampler": "rk45"}, {"seeds": []}, {"seeds": range(1025)},
+        {"spacing": "leading"}, {"eta": 0.5}, {"sampler": "ddim", "eta": 1.1}, {"sampler": "ddim", "eta": "0"},
+        {"classes": 0}, {"guidance": 2.0}, {"guidance": -1.0}, {"guidance": float("nan")}, {"guidance_interval": (3, 0.2)},
+    ],
+)  # fmt: skip
 def test_a_request_that_cannot_work_is_refused_before_any_work(generator, request_):
     with pytest.raises(UsageError):
         generator.sample(**{"seeds": [0], **request_})
+
+
+def test_a_request_that_fits_no_class_or_guide_is_refused(classy):
+    for how in (
+        {"classes": 3},
+        {"classes": -2},
+        {"classes": [0]},
+        {"classes": [0, 1, True]},
+        {"classes": [0, -1, 1], "guidance": 2},
+    ):
+        with pytest.raises(UsageError, match="class"):
+            classy.sample(range(3), **how)
+    other = Generator(a_model(channels=1), "grey.pt", torch.device("cpu"), contextlib.nullcontext)
+    with pytest.raises(UsageError, match=r"grey\.pt makes other pictures"):
+        classy.sample([0], guide=other, guidance=2.0)
+    ignorant = Generator(a_model(), "toy.pt", torch.device("cpu"), contextlib.nullcontext)
+    with pytest.raises(UsageError, match="knows no classes"):
+        classy.sample([0], guide=ignorant, guidance=2.0, classes=1)
 
 
 @pytest.mark.parametrize("frames", [1, 0, 1025, True])

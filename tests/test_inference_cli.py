@@ -167,7 +167,7 @@ def test_a_number_that_cannot_work_is_one_line(here, capsys, flag, value):
     [
         ([SMALL, "--samples=1025"], "from 1 to 1024"),
         ([SMALL, "--steps=1001"], "from 1 to 1000"),
-        ([SMALL, "--sampler=euler"], "dpm++2m, ddim"),
+        ([SMALL, "--sampler=rk45"], "dpm++2m, dpm++3m"),
         ([SMALL, "--device=cuda:99"], "device"),
         ([SMALL, "--device=toaster"], "device"),
         ([SMALL, "--sample=3"], "did you mean --samples?"),

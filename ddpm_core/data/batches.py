@@ -8,28 +8,45 @@ import numpy as np
 import torch
 
 from ddpm_core import seeds
-
-# Pictures move to the device when they take at most this part of its free memory; the network needs the rest.
-_SHARE_OF_FREE_MEMORY = 0.3
+from ddpm_core.data import places
+from ddpm_core.data.places import send
 
 
 class Batches:
-    """Shuffled batches of `images`, uint8 (N, C, H, W)."""
+    """Shuffled batches of `images`, uint8 (N, C, H, W), with their `labels`, int64 (N,), if there are any.
 
-    def __init__(self, images: np.ndarray, batch_size: int, seed: int, device: torch.device | str):
+    Only those that `trained`, int64, numbers ever come into a batch; without it all do. `data_on` is where they wait, see
+    `places.find`.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str,
+        *,
+        labels: np.ndarray | None = None,
+        trained: torch.Tensor | None = None,
+        data_on: str = "auto",
+    ):
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.seed = seed
-        self.pictures = len(images)
-        # A copy: torch cannot wrap a read-only array without a warning, and batches must not wait for the disk.
-        self._images = torch.tensor(images)
-        if self._fits_on_device():
-            self._images = self._images.to(self.device)
+        self.pictures = len(images) if trained is None else len(trained)
+        self._place = places.find(images, self.device, data_on)
+        self._trained = trained
+        self._labels = None if labels is None else torch.tensor(labels)
         self._orders: dict[int, torch.Tensor] = {}
 
     @property
     def steps_per_epoch(self) -> float:
         return self.pictures / self.batch_size
+
+    @property
+    def where(self) -> str:
+        """Where the pictures are, in words for a person."""
+        return self._place.where
 
     def indices(self, step: int) -> torch.Tensor:
         """Which pictures step `step` (from 0) sees: int64 (batch_size,) on the processor."""
@@ -39,19 +56,21 @@ class Batches:
         for epoch in range(first // self.pictures, last // self.pictures + 1):
             start = epoch * self.pictures
             parts.append(self._order(epoch)[max(first - start, 0) : last - start + 1])
-        return torch.cat(parts)
+        places = torch.cat(parts)
+        return places if self._trained is None else self._trained[places]
 
     def batch(self, step: int) -> torch.Tensor:
         """Step `step`'s pictures: float32 (batch_size, C, H, W) in [-1, 1] on the device."""
-        indices = self.indices(step)
-        if self._images.device.type == "cpu" and self.device.type == "cuda":
-            chosen = self._images[indices].pin_memory().to(self.device, non_blocking=True)
-        else:
-            # From pinned memory the few indices travel without waiting for the device to be idle.
-            if self.device.type == "cuda":
-                indices = indices.pin_memory()
-            chosen = self._images[indices.to(self._images.device, non_blocking=True)].to(self.device)
-        return chosen.float().div_(127.5).sub_(1)
+        return _as_floats(self._place.batch(step, self.indices))
+
+    def labels(self, step: int) -> torch.Tensor | None:
+        """The classes of step `step`'s pictures: int64 (batch_size,) on the processor, -1 for none; None without labels."""
+        return None if self._labels is None else self._labels[self.indices(step)]
+
+    def at(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The pictures `indices`, int64 (B,), as `batch` gives them, and their classes, both on the device."""
+        labels = None if self._labels is None else send(self._labels[indices], self.device)
+        return _as_floats(self._place.at(indices)), labels
 
     def _order(self, epoch: int) -> torch.Tensor:
         """The permutation of one epoch; the last two are kept, as a batch may lie across their border."""
@@ -62,8 +81,6 @@ class Batches:
             self._orders[epoch] = torch.randperm(self.pictures, generator=generator)
         return self._orders[epoch]
 
-    def _fits_on_device(self) -> bool:
-        if self.device.type != "cuda":
-            return True
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return self._images.nbytes <= _SHARE_OF_FREE_MEMORY * free
+
+def _as_floats(chosen: torch.Tensor) -> torch.Tensor:
+    return chosen.float().div_(127.5).sub_(1)

@@ -6,12 +6,15 @@ checksum is verified at every opening, so a damaged one is never used.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +22,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ddpm_core.data.source import Broken, Progress, Source
+from ddpm_core.data.skipped import BROKEN_SHARE, too_many
+from ddpm_core.data.source import Broken, Progress, Source, Teller
 from ddpm_core.errors import DataError
 
-_FORMAT = 1
-_BROKEN_SHARE = 0.05  # more unreadable pictures than this, and the folder is probably not what was meant
+_FORMAT = 2
+_AT_ONCE = 1 << 26  # bytes of a checksum before the next word about progress
+
+Skipped = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -33,43 +39,58 @@ class Pictures:
     images: np.ndarray  # uint8 (N, C, H, W), read-only
     labels: np.ndarray | None  # int64 (N,), indices into `classes`; None without classes
     classes: tuple[str, ...]
-    skipped: tuple[str, ...]  # the broken pictures that were left out, each with the reason
+    skipped: tuple[tuple[str, str], ...]  # the broken pictures that were left out: (file, reason)
 
 
 def fetch(source: Source, size: int, folder: Path, progress: Progress | None = None) -> Pictures:
     """The source's pictures from the cache in `folder`, which is filled first where needed.
 
     Where nothing can be written there, the pictures are decoded into memory instead. Raises `DataError` when too many
-    pictures are broken, and whatever `progress` raises; nothing half-written stays behind then.
+    pictures are broken (they are then listed as `skipped_<slug>.csv` beside `folder`) or there is room for them neither on
+    the disk nor in memory, and whatever `progress` raises; nothing half-written stays behind then.
     """
-    pictures = read(source, size, folder)
-    if pictures is None:
-        with contextlib.suppress(OSError):
-            _fill(source, size, folder, progress)
-            pictures = read(source, size, folder)
-    return pictures or _decode_into_memory(source, size, progress)
-
-
-def read(source: Source, size: int, folder: Path, *, verify: bool = True) -> Pictures | None:
-    """The cache, its images memory-mapped; None when there is none, or it is damaged (by its checksum, if `verify`)."""
     path = _path(source, size, folder)
+    pictures = _open(path, source, size, progress)
+    why = "damaged at once"
+    if pictures is None:
+        try:
+            _fill(path, source, size, progress)
+            pictures = _open(path, source, size, verify=False)  # its checksum was taken while it was written
+        except OSError as error:
+            why = error.strerror or str(error)
+    return pictures or _decode_into_memory(path, source, size, progress, why)
+
+
+def read(source: Source, size: int, folder: Path) -> Pictures | None:
+    """The cache as it is, its images memory-mapped and their checksum not verified; None when there is none."""
+    return _open(_path(source, size, folder), source, size, verify=False)
+
+
+def _open(
+    path: Path, source: Source, size: int, progress: Progress | None = None, *, verify: bool = True
+) -> Pictures | None:
+    """None when there is no cache, or it is damaged (by its checksum, if `verify`)."""
     try:
         about = json.loads(path.with_suffix(".json").read_bytes())
         images = np.lib.format.open_memmap(path, mode="r")
         labels = np.array(about["labels"], dtype=np.int64)
-        whole = images.dtype == np.uint8 and images.shape == (len(labels), source.info.channels, size, size)
-        if not whole or (verify and _checksum(labels, zlib.crc32(images.data)) != about["checksum"]):
-            return None
-        return _pictures(source, images, labels, about["skipped"])
+        skipped = [(str(file), str(why)) for file, why in about["skipped"]]
+        known = about["checksum"]
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+    if images.dtype != np.uint8 or images.shape != (len(labels), source.info.channels, size, size):
+        return None
+    if verify and _checksum(labels, _checksum_of(images, source, progress)) != known:
+        return None
+    return _pictures(source, images, labels, skipped)
 
 
-def _fill(source: Source, size: int, folder: Path, progress: Progress | None) -> None:
-    path = _path(source, size, folder)
+def _fill(path: Path, source: Source, size: int, progress: Progress | None) -> None:
     # Everybody writes a file of their own and the last rename wins, so two programs that fill one cache do no harm.
-    with made(folder), _temporary(path) as temporary, open(temporary, "xb") as file:
+    with made(path.parent), _temporary(path) as temporary, open(temporary, "xb") as file:
         shape = (source.info.channels, size, size)
+        if shutil.disk_usage(path.parent).free < _bytes(source, size):  # rather now than after an hour's work
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write_header(file, (source.info.pictures, *shape))
         checksum = 0
 
@@ -79,7 +100,7 @@ def _fill(source: Source, size: int, folder: Path, progress: Progress | None) ->
             checksum = zlib.crc32(row, checksum)
             file.write(row)
 
-        labels, skipped = _decode(source, size, write, progress)
+        labels, skipped = _decode(path, source, size, write, progress)
         # Only now is it known how many there are. numpy pads its header so that the new one is exactly as long.
         file.seek(0)
         _write_header(file, (len(labels), *shape))
@@ -92,43 +113,57 @@ def _fill(source: Source, size: int, folder: Path, progress: Progress | None) ->
 
 
 def _decode(
-    source: Source, size: int, write: Callable[[np.ndarray], None], progress: Progress | None
-) -> tuple[np.ndarray, list[str]]:
+    path: Path, source: Source, size: int, write: Callable[[np.ndarray], None], progress: Progress | None
+) -> tuple[np.ndarray, Skipped]:
     """Gives every whole picture to `write`; returns their labels and what was skipped."""
-    total, labels, skipped = source.info.pictures, [], []
+    total, labels = source.info.pictures, array("q")
+    skipped: Skipped = []
     what = f"Preparing {source.info.title}"
-    told = time.monotonic()
-    if progress:
-        progress(what, 0, total)
+    tell = Teller(progress, what, total)
+    tell(0, now=True)
     for done, item in enumerate(source.draw(size)):
-        if progress and time.monotonic() - told > 0.1:
-            progress(what, done, total)
-            told = time.monotonic()
+        tell(done)
         if isinstance(item, Broken):
-            skipped.append(item.why)
-            if len(skipped) > _BROKEN_SHARE * total:
-                raise DataError(
-                    f"{source.info.title}: more than {_BROKEN_SHARE:.0%} of the {total:,} pictures cannot be read; remove or"
-                    f" replace them, beginning with {'; '.join(skipped[:3])}."
-                )
+            skipped.append((item.file, item.why))
+            tell.what = f"{what} ({len(skipped):,} broken, left out)"
+            if len(skipped) > BROKEN_SHARE * total:
+                raise too_many(source.info.title, total, skipped, path.parent.parent / f"skipped_{source.slug}.csv")
         else:
             picture, label = item
             write(picture)
             labels.append(label)
-    if progress:
-        progress(what, total, total)
+    tell(total, now=True)
     return np.array(labels, dtype=np.int64), skipped
 
 
-def _decode_into_memory(source: Source, size: int, progress: Progress | None) -> Pictures:
-    images: list[np.ndarray] = []
-    labels, skipped = _decode(source, size, images.append, progress)
-    stacked = np.stack(images)
-    stacked.setflags(write=False)
-    return _pictures(source, stacked, labels, skipped)
+def _decode_into_memory(path: Path, source: Source, size: int, progress: Progress | None, why: str) -> Pictures:
+    import psutil
+
+    needed = _bytes(source, size)
+    if needed > psutil.virtual_memory().available / 2:
+        raise DataError(
+            f"{source.info.title} at {size} px needs {needed / 1e9:.1f} GB in {path.parent}, which cannot be written"
+            f" ({why}): make room there, or choose a smaller size."
+        )
+    images = np.empty((source.info.pictures, source.info.channels, size, size), np.uint8)
+    count = 0
+
+    def keep(picture: np.ndarray) -> None:
+        nonlocal count
+        images[count] = picture
+        count += 1
+
+    labels, skipped = _decode(path, source, size, keep, progress)
+    images = images[:count]
+    images.setflags(write=False)
+    return _pictures(source, images, labels, skipped)
 
 
-def _pictures(source: Source, images: np.ndarray, labels: np.ndarray, skipped: list[str]) -> Pictures:
+def _bytes(source: Source, size: int) -> int:
+    return source.info.pictures * source.info.channels * size * size
+
+
+def _pictures(source: Source, images: np.ndarray, labels: np.ndarray, skipped: Skipped) -> Pictures:
     classes = source.info.classes
     return Pictures(images, labels if classes else None, classes, tuple(skipped))
 
@@ -141,6 +176,15 @@ def _path(source: Source, size: int, folder: Path) -> Path:
 
 def _checksum(labels: np.ndarray, images_checksum: int) -> int:
     return zlib.crc32(labels.tobytes(), images_checksum)
+
+
+def _checksum_of(images: np.ndarray, source: Source, progress: Progress | None) -> int:
+    tell = Teller(progress, f"Checking {source.info.title} (bytes)", images.nbytes)
+    flat, checksum = images.reshape(-1).data, 0
+    for start in range(0, len(flat), _AT_ONCE):
+        tell(start)
+        checksum = zlib.crc32(flat[start : start + _AT_ONCE], checksum)
+    return checksum
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

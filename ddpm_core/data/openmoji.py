@@ -14,7 +14,8 @@ from importlib import metadata
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-from ddpm_core.data.source import DatasetInfo
+from ddpm_core.data.decoding import luma
+from ddpm_core.data.source import DatasetInfo, Look
 from ddpm_core.errors import DataError, UsageError
 
 # Unicode's groups in Unicode's order. Extras: OpenMoji's own symbols, and emojis that the list of groups does not know.
@@ -41,18 +42,21 @@ _PRIVATE_PLANE = 0xF0000  # code points that Unicode leaves to private use
 class OpenMoji:
     """All drawings, or one group of them. Raises `UsageError` for an unknown group, `DataError` when the font is missing."""
 
-    def __init__(self, group: str | None = None):
+    def __init__(self, group: str | None = None, look: Look | None = None):
+        look = look or Look()
         chosen = None if group is None else _find_group(group)
         emojis = _emojis()
         self._picked = [(i, label) for i, (_, label) in enumerate(emojis) if chosen in (None, GROUPS[label])]
         self.classes = GROUPS if chosen is None else (chosen,)
-        self.slug = "openmoji" if chosen is None else f"openmoji-{group_slug(chosen)}"
+        # A drawing is made for its square: there is nothing to crop.
+        self._look = Look(background=look.background, colour=look.colour)
+        self.slug = ("openmoji" if chosen is None else f"openmoji-{group_slug(chosen)}") + self._look.suffix(native=3)
         self.info = DatasetInfo(
             key="openmoji" if chosen is None else f"openmoji:{group_slug(chosen)}",
             title="OpenMoji" if chosen is None else f"OpenMoji: {chosen}",
-            about=f"{len(self._picked):,} colour drawings with black outlines on white. {CREDIT}",
+            about=f"{len(self._picked):,} colour drawings with black outlines on {look.background}. {CREDIT}",
             pictures=len(self._picked),
-            channels=3,
+            channels=look.channels(native=3),
             classes=self.classes,
         )
 
@@ -61,8 +65,8 @@ class OpenMoji:
         return f"drawing {_DRAWING_VERSION}, " + ", ".join(f"{name} {metadata.version(name)}" for name in packages)
 
     def draw(self, size: int, picks: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        """The drawings centred on white, uint8 (3, size, size), in the order of their code points."""
-        draw = _Pen(size)
+        """The drawings centred on the background, uint8 (C, size, size), in the order of their code points."""
+        draw = _Pen(size, self._look)
         for i, label in self._picked if picks is None else [self._picked[pick] for pick in picks]:
             yield draw(i), label if len(self.classes) > 1 else 0
 
@@ -82,8 +86,9 @@ def _find_group(name: str) -> str:
 class _Pen:
     """Draws emoji number i of `_emojis()` at one size."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, look: Look):
         self.size = size
+        self.look = look
         # Twice the size and then reduced keeps thin lines even; from 64 px on the font's own smoothing is as good.
         self.side = size * 2 if size < 64 else size
         # An em of this font is 1024 units; a drawing's square is 1320 units wide and reaches 1045 above the base line.
@@ -95,19 +100,27 @@ class _Pen:
         self.font = ImageFont.truetype(io.BytesIO(_font()), self.em, layout_engine=ImageFont.Layout.BASIC)
 
     def __call__(self, i: int) -> np.ndarray:
-        canvas = Image.new("RGB", (self.canvas, self.canvas), "white")
+        on_white = self._draw(i, "white")
+        # Where the drawing is does not depend on the background, so that it lies in the same place on each.
+        box = ImageChops.invert(on_white).getbbox() or (0, 0, 1, 1)
+        background = self.look.background
+        canvas = on_white if background == "white" else self._draw(i, background)
+        width, height = box[2] - box[0], box[3] - box[1]
+        side = max(self.side, round(max(width, height) / _FILL))
+        square = Image.new("RGB", (side, side), background)
+        square.paste(canvas.crop(box), ((side - width) // 2, (side - height) // 2))
+        if side != self.size:
+            square = square.resize((self.size, self.size), Image.Resampling.LANCZOS)
+        pixels = np.asarray(square).transpose(2, 0, 1)
+        return luma(pixels) if self.look.channels(native=3) == 1 else pixels
+
+    def _draw(self, i: int, background: str) -> Image.Image:
+        canvas = Image.new("RGB", (self.canvas, self.canvas), background)
         base_line = self.pad + self.em * 1045 / 1024
         ImageDraw.Draw(canvas).text(
             (self.pad, base_line), chr(_PRIVATE_PLANE + i), font=self.font, embedded_color=True, anchor="ls"
         )
-        box = ImageChops.invert(canvas).getbbox() or (0, 0, 1, 1)
-        width, height = box[2] - box[0], box[3] - box[1]
-        side = max(self.side, round(max(width, height) / _FILL))
-        square = Image.new("RGB", (side, side), "white")
-        square.paste(canvas.crop(box), ((side - width) // 2, (side - height) // 2))
-        if side != self.size:
-            square = square.resize((self.size, self.size), Image.Resampling.LANCZOS)
-        return np.asarray(square).transpose(2, 0, 1)
+        return canvas
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,186 +1,18 @@
-"""The classic sets that torchvision knows how to fetch: Fashion-MNIST and CIFAR-10, their training parts.
+"""What torchvision knows about the classic sets: where they are on the network, their checksums, how to unpickle them."""
 
-They are used where they already lie; otherwise they are downloaded into the data folder, checksums verified.
-"""
-
-import gzip
-import http.client
-import os
-import shutil
-import socket
-import tarfile
-import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from ddpm_core.data.cache import made
-from ddpm_core.data.source import DatasetInfo
+from ddpm_core.data import download
+from ddpm_core.data.source import Progress
 from ddpm_core.errors import DataError
 
-_DRAWING_VERSION = 1  # raise it when a change below changes pixels: older caches are then made anew
-_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package dataset-fashion-mnist
-_WAY_ON = "or use --dataset=openmoji, which needs no download"
+WAY_ON = "or go on with --dataset=openmoji, which needs no download"
 
 
-class FashionMnist:
-    """60,000 grey pictures of clothes (Xiao et al. 2017, arXiv 1708.07747), 28 px, with a black border of 2 to 32 px."""
-
-    slug = "fashion_mnist"
-    info = DatasetInfo(
-        key="fashion_mnist",
-        title="Fashion-MNIST",
-        about="60,000 small grey photographs of clothes, by Zalando Research, MIT licence.",
-        pictures=60_000,
-        channels=1,
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-    )
-    _files = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
-
-    def __init__(self, data_dir: Path):
-        self._data_dir = data_dir
-        self._raw = data_dir / "FashionMNIST" / "raw"  # where torchvision keeps it
-
-    def version(self) -> str:
-        return f"drawing {_DRAWING_VERSION}, pillow {metadata.version('pillow')}"
-
-    def draw(self, size: int, picks: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        found = self._find()
-        if found is None and picks is None:
-            _download("FashionMNIST", self._data_dir, self._missing)
-            found = self._find()
-        if found is None:
-            raise self._missing("it is not here yet; training downloads it (30 MB)")
-        images, labels = (_read_idx(path) for path in found)
-        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
-            raise DataError(f"{found[0]} is not Fashion-MNIST: delete it to have it downloaded anew, {_WAY_ON}.")
-        if picks is not None:
-            chosen = np.minimum(picks, len(images) - 1)
-            images, labels = images[chosen], labels[chosen]
-        for picture, label in zip(np.pad(images, ((0, 0), (2, 2), (2, 2))), labels.tolist(), strict=True):
-            yield _resize(picture, size)[None], label
-
-    def _find(self) -> list[Path] | None:
-        for folder in (self._raw, _DEBIAN):
-            found = [
-                next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None) for name in self._files
-            ]
-            if all(found):
-                return [path for path in found if path]
-        return None
-
-    def _missing(self, why: str) -> DataError:
-        files = " and ".join(f"{name}.gz" for name in self._files)
-        return DataError(f"Fashion-MNIST: {why}; put {files} into {self._raw}, {_WAY_ON}.")
-
-
-class Cifar10:
-    """50,000 colour photographs of 32 px (Krizhevsky 2009)."""
-
-    slug = "cifar10"
-    info = DatasetInfo(
-        key="cifar10",
-        title="CIFAR-10",
-        about="50,000 small colour photographs of animals and vehicles, collected by A. Krizhevsky, V. Nair and G. Hinton.",
-        pictures=50_000,
-        channels=3,
-        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    )
-
-    def __init__(self, data_dir: Path):
-        self._data_dir = data_dir
-
-    def version(self) -> str:
-        return f"drawing {_DRAWING_VERSION}, pillow {metadata.version('pillow')}"
-
-    def draw(self, size: int, picks: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        if not (self._data_dir / "cifar-10-batches-py").is_dir():
-            if picks is not None:
-                raise self._missing("it is not here yet; training downloads it (170 MB)")
-            _download("CIFAR10", self._data_dir, self._missing)
-        try:
-            # torchvision unpickles these files; it verifies their checksums first, so they are the ones it knows.
-            cifar = _torchvision_datasets().CIFAR10(self._data_dir, train=True)
-        except (OSError, RuntimeError):
-            raise self._missing(f"{self._data_dir / 'cifar-10-batches-py'} is damaged, delete it") from None
-        for i in range(len(cifar.data)) if picks is None else picks:
-            i = min(i, len(cifar.data) - 1)
-            yield _resize(cifar.data[i], size).transpose(2, 0, 1), int(cifar.targets[i])
-
-    def _missing(self, why: str) -> DataError:
-        return DataError(f"CIFAR-10: {why}; put cifar-10-python.tar.gz into {self._data_dir}, {_WAY_ON}.")
-
-
-def _read_idx(path: Path) -> np.ndarray:
-    """The uint8 array in an IDX file, plain or gzipped: 0, 0, type 8, number of axes, each length as big-endian int32."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            content = file.read()
-        axes = content[3]
-        if content[:3] != b"\0\0\x08" or not 1 <= axes <= 3:
-            raise ValueError
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(content, ">i4", axes, 4))
-    except (OSError, EOFError, ValueError, IndexError, zlib.error):
-        raise DataError(f"{path} is damaged: delete it to have it downloaded anew, {_WAY_ON}.") from None
-
-
-def _resize(picture: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (H, W) or (H, W, C) at `size` pixels, antialiased."""
-    if picture.shape[0] == size:
-        return picture
-    method = Image.Resampling.LANCZOS if size < picture.shape[0] else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(picture).resize((size, size), method))
-
-
-def _lend(file: Path, there: Path) -> None:
-    """The same file under another name; a copy where the disk knows no links (exFAT, some network disks)."""
-    try:
-        os.link(file, there)
-    except OSError:
-        shutil.copyfile(file, there)
-
-
-def _download(name: str, data_dir: Path, missing: Callable[[str], DataError]) -> None:
-    """Fetches one of torchvision's sets by its class name; `data_dir` changes only when all of it is there and verified."""
-    datasets = _torchvision_datasets()
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # torchvision itself would wait for ever for a network that swallows everything
-    try:
-        with made(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=".download_") as folder:
-            archive = data_dir / getattr(datasets, name).__dict__.get("filename", "no archive")
-            if archive.is_file():
-                _lend(archive, Path(folder) / archive.name)  # put there by hand: torchvision verifies and unpacks it
-            getattr(datasets, name)(folder, download=True)
-            for path in sorted(Path(folder).rglob("*")):
-                target = data_dir / path.relative_to(folder)
-                if path.is_dir():
-                    target.mkdir(exist_ok=True)
-                else:
-                    os.replace(path, target)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or str(error).strip().split("\n")[-1]
-        raise missing(f"it could not be downloaded ({reason})") from None
-    finally:
-        socket.setdefaulttimeout(patience)
-
-
-def _torchvision_datasets() -> Any:
+def datasets() -> Any:
+    """torchvision.datasets, also beside a torch without CUDA. Imports torch, so only call it where pictures are read."""
     try:
         import torchvision.datasets
     except RuntimeError:
@@ -194,3 +26,24 @@ def _torchvision_datasets() -> Any:
             )
         import torchvision.datasets
     return torchvision.datasets
+
+
+def bring(known: Any, data_dir: Path, missing: Callable[[str], DataError], progress: Progress | None) -> None:
+    """Downloads and unpacks the archive of one of torchvision's classes, where torchvision itself would look for it.
+
+    An archive that lies there already is used, if it is whole. Raises what `missing` makes of the reason.
+    """
+    archive = data_dir / known.filename
+    try:
+        if not archive.is_file():
+            download.fetch([known.url], archive, known.tgz_md5, progress)
+        elif download.md5_of(archive, progress) != known.tgz_md5:
+            with open(archive, "rb") as file:
+                page = download.looks_like_a_page(file.read(1000))
+            why = "a web page that was saved under this name" if page else "cut off or damaged, by its checksum"
+            raise missing(f"{archive} is {why}; delete it to have it downloaded anew")
+        download.unpack(archive, known.base_folder, progress)
+    except download.DownloadError as error:
+        raise missing(f"it could not be downloaded ({error})") from None
+    except OSError as error:
+        raise missing(f"{archive} cannot be read ({error.strerror})") from None

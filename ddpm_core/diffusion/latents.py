@@ -1,5 +1,6 @@
 """The noise a picture starts from. One generator a seed, on the CPU: a seed means the same noise on every device, in any batch."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,26 @@ def between(
     a, b = noise([seed_a, seed_b], shape)
     mixes = [_mix(a, b, weight) for weight in weights]
     return torch.stack(mixes).to(device)
+
+
+def step_noise_between(
+    seed_a: int, seed_b: int, weights: Sequence[float], shape: Shape, device: torch.device | str = "cpu"
+) -> Callable[[int], Tensor]:
+    """noise(index) for such a walk: what samplers add on the way is mixed as the start is, so that the walk stays one."""
+
+    def noise(index: int) -> Tensor:
+        a, b = step_noise([seed_a, seed_b], shape)(index)
+        return torch.stack([_mix(a, b, weight) for weight in weights]).to(device)
+
+    return noise
+
+
+def noise_after(noise: Tensor) -> Callable[[int], Tensor]:
+    """noise(index), (N, C, H, W) on the CPU, for pictures that start at `noise` and have no seed: each start is its own seed."""
+    bytes_of = (each.contiguous().numpy().tobytes() for each in noise.cpu())
+    seeds = [int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") >> 1 for content in bytes_of]
+    channels, height, width = noise.shape[1:]
+    return step_noise(seeds, (channels, height, width))
 
 
 def _mix(a: Tensor, b: Tensor, weight: float) -> Tensor:

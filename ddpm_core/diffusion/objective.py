@@ -14,7 +14,8 @@ from ddpm_core.diffusion.schedule import log_sigma
 from ddpm_core.errors import UsageError
 
 Level = Tensor | float
-# network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W); while training perhaps with a third argument, labels (B, LABELS)
+# network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W); while training perhaps with a third argument, labels (B, LABELS), and
+# where it knows classes with classes=, int64 (B,), -1 for a picture whose class is not told
 Network = Callable[..., Tensor]
 Denoise = Callable[[Tensor, float, float], Tensor]  # denoise(x (B, C, H, W), alpha, sigma) -> x0 (B, C, H, W)
 
@@ -114,25 +115,36 @@ def loss_weight(weight: str, prediction: str, alpha: Tensor, sigma: Tensor) -> T
 
 
 def ask(
-    network: Network, prediction: str, x_t: Tensor, alpha: Tensor, sigma: Tensor, labels: Tensor | None = None
+    network: Network,
+    prediction: str,
+    x_t: Tensor,
+    alpha: Tensor,
+    sigma: Tensor,
+    labels: Tensor | None = None,
+    classes: Tensor | None = None,
 ) -> Tensor:
     """The network's output for x_t at noise levels alpha, sigma (B,): training and sampling both ask through here.
 
     So what a network is shown at sampling is what it was shown in training: x_t times the input scale, and ln(sigma / alpha).
-    Only training gives labels: how its pictures were changed (training/augment.py).
+    Only training gives labels: how its pictures were changed (training/augment.py). `classes`, int64 (B,), is for a network
+    that knows them.
     """
     scale = by_name(prediction).input_scale(alpha, sigma)
     level = log_sigma(alpha, sigma).to(x_t.device, torch.float32)
-    return network(_each(scale, x_t) * x_t, level, *([] if labels is None else [labels]))
+    told = {} if classes is None else {"classes": classes}
+    return network(_each(scale, x_t) * x_t, level, *([] if labels is None else [labels]), **told)
 
 
-def denoiser(network: Network, prediction: str) -> Denoise:
-    """The network as samplers want it: denoise(x_t, alpha, sigma) -> its belief x0 in float32, whatever it computes in."""
+def denoiser(network: Network, prediction: str, classes: Tensor | None = None) -> Denoise:
+    """The network as samplers want it: denoise(x_t, alpha, sigma) -> its belief x0 in float32, whatever it computes in.
+
+    `classes`, int64 (B,), is what each picture shall show, -1 for anything; on the pictures' device.
+    """
     to_x0 = by_name(prediction).to_x0
 
     def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
-        each = [torch.full((len(x),), level, dtype=torch.float64) for level in (alpha, sigma)]
-        return to_x0(x.float(), ask(network, prediction, x, *each).float(), alpha, sigma)
+        alphas, sigmas = (torch.full((len(x),), level, dtype=torch.float64) for level in (alpha, sigma))
+        return to_x0(x.float(), ask(network, prediction, x, alphas, sigmas, classes=classes).float(), alpha, sigma)
 
     return denoise
 

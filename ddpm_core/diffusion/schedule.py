@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddpm_core.config import SPACINGS
 from ddpm_core.errors import UsageError
 
 T = 1000  # steps of the forward process, as in the paper
+RHO = 7.0  # of Karras et al.'s spacing
 
 
 @dataclass(frozen=True)
@@ -44,25 +46,41 @@ class Schedule:
     def _log_sigmas(self) -> Tensor:
         return 0.5 * torch.log((1 - self.alpha_bar) / self.alpha_bar)
 
-    def levels(self, steps: int, sigma_max: float | None = None) -> Tensor:
+    def levels(self, steps: int, sigma_max: float | None = None, spacing: str = "trailing") -> Tensor:
         """The staircase a sampler walks down: float64 (steps + 1, 2), rows (alpha, sigma), the last one (1, 0) = the picture.
 
-        Spacing is "trailing": it starts at t = T - 1, the noise the network was trained on; the older "leading" spacing never
-        visits it and washes out brightness (Lin et al. 2023, arXiv 2305.08891, table 2). With `sigma_max`, the largest
-        sigma / alpha that the network was trained on, it starts there, as evenly in t but between the table's rows. Raises
-        `UsageError` unless 1 <= steps <= T.
+        It starts at `sigma_max`, the largest sigma / alpha that the network was trained on, or at the table's end where that is
+        less or was not told; the spacing says how the steps lie from there down to the table's first rows:
+
+        "trailing": evenly in t, from t = T - 1; the older "leading" spacing never visits that step and washes out brightness
+            (Lin et al. 2023, arXiv 2305.08891, table 2). From sigma_max as evenly in t, but between the table's rows.
+        "karras": evenly in (sigma / alpha)^(1/7), shorter towards the picture (Karras et al. 2022, arXiv 2206.00364, eq. 5).
+        "logsnr": evenly in ln(sigma / alpha) (Lu et al. 2022, arXiv 2206.00927, section 3.4).
+
+        Raises `UsageError` unless 1 <= steps <= T, and for an unknown spacing.
         """
         t = trailing(steps, len(self))
-        levels = torch.stack([self.alpha(t), self.sigma(t)], dim=1)
         first, last = self.log_range
-        if sigma_max is not None and math.log(sigma_max) < last:
-            rows, log_sigmas = np.arange(len(self)), self._log_sigmas.numpy()
-            top = np.interp(max(first, math.log(sigma_max)), log_sigmas, rows)
-            # No two alike even for the smallest sigma_max: samplers divide by the length of a step.
-            levels = torch.stack(
-                at(torch.from_numpy(np.interp(top * (1 - np.arange(steps) / steps), rows, log_sigmas))), 1
-            )
+        trained = sigma_max is not None and math.log(sigma_max) < last
+        top = max(first, math.log(sigma_max)) if trained and sigma_max is not None else last
+        if spacing == "trailing" and not trained:
+            levels = torch.stack([self.alpha(t), self.sigma(t)], dim=1)
+        else:
+            levels = torch.stack(at(torch.from_numpy(self._log_levels(steps, top, spacing))), dim=1)
         return torch.cat([levels, torch.tensor([[1.0, 0.0]], dtype=torch.float64)])
+
+    def _log_levels(self, steps: int, top: float, spacing: str) -> np.ndarray:
+        """ln(sigma / alpha) of `steps` levels, from `top` down."""
+        first, _ = self.log_range
+        if spacing == "trailing":
+            rows, log_sigmas = np.arange(len(self)), self._log_sigmas.numpy()
+            # No two alike even for the smallest sigma_max: samplers divide by the length of a step.
+            return np.interp(np.interp(top, log_sigmas, rows) * (1 - np.arange(steps) / steps), rows, log_sigmas)
+        if spacing == "karras":
+            return RHO * np.log(np.linspace(math.exp(top / RHO), math.exp(first / RHO), steps))
+        if spacing == "logsnr":
+            return np.linspace(top, first, steps)
+        raise UsageError(f"spacing {spacing!r} is unknown: choose one of {', '.join(SPACINGS)}.")
 
 
 def linear(T: int = T) -> Schedule:

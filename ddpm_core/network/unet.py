@@ -21,6 +21,7 @@ class UNet(nn.Module):
     """`network(x, log_sigma)`: x (B, C, H, W), any float type; log_sigma (B,) = ln(sigma / alpha); returns (B, C, H, W).
 
     If `config.labels`, training also gives labels (B, config.labels), how each picture was changed; no labels count as zeros.
+    If `config.classes`, it can be told classes, int64 (B,): what each picture shows; -1 and none at all say nothing.
     H and W must be multiples of `config.stride`. The output starts at zero, so the first loss is that of guessing nothing.
     """
 
@@ -69,9 +70,18 @@ class UNet(nn.Module):
         if config.labels:
             self.labels = nn.Linear(config.labels, condition_width, bias=False)
             nn.init.zeros_(self.labels.weight)
+        if config.classes:
+            self.classes = nn.Embedding(config.classes, condition_width)
+            nn.init.zeros_(self.classes.weight)
 
-    def forward(self, x: Tensor, log_sigma: Tensor, labels: Tensor | None = None) -> Tensor:
-        condition = self.noise_level(log_sigma, None if labels is None else self.labels(labels))
+    def forward(
+        self, x: Tensor, log_sigma: Tensor, labels: Tensor | None = None, classes: Tensor | None = None
+    ) -> Tensor:
+        more = None if labels is None else self.labels(labels)
+        if classes is not None:
+            told = self.classes(classes.clamp(min=0)) * (classes >= 0)[:, None]
+            more = told if more is None else more + told
+        condition = self.noise_level(log_sigma, more)
         patches = F.pixel_unshuffle(x, self.patch)
         h = self.stem(patches)
 

@@ -17,6 +17,7 @@ class Control:
         self._stop = False
         self._paused = False
         self._sample = False
+        self._finish = False
 
     def stop(self) -> None:
         self._set(_stop=True)
@@ -30,6 +31,10 @@ class Control:
     def sample_now(self) -> None:
         self._set(_sample=True)
 
+    def finish(self) -> None:
+        """Cool down now: over some last steps the learning rate falls to zero, then the run is finished."""
+        self._set(_finish=True, _paused=False)
+
     @property
     def stopping(self) -> bool:
         return self._stop
@@ -42,6 +47,12 @@ class Control:
         """True once for each time a sample was asked for."""
         with self._changed:
             wanted, self._sample = self._sample, False
+            return wanted
+
+    def take_finish_request(self) -> bool:
+        """True once for each time the end was asked for."""
+        with self._changed:
+            wanted, self._finish = self._finish, False
             return wanted
 
     def wait_while_paused(self, seconds: float) -> None:

@@ -15,28 +15,39 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices
-from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.errors import StudioError
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 
 class EagerFirst:
-    """`loss(step)` -> 0-d tensor: the batch loss of the plain network, from step `state.compiled_from` on of the compiled one.
+    """`loss(step)` -> 0-d tensor: the gradients of the plain network, from step `state.compiled_from` on of the compiled one.
 
-    `say` hears one line before it compiles and one after. Where that fails it goes on without.
+    `say` hears one line before it compiles and one after. Where that fails, then or at a later step that torch compiles anew
+    for, it goes on without, once and for all: the resume point knows.
     """
 
-    def __init__(self, state: TrainingState, batch_loss: DiffusionLoss, say: Callable[[str], None]) -> None:
+    def __init__(self, state: TrainingState, gradients: Gradients, say: Callable[[str], None]) -> None:
         self.state = state
-        self.batch_loss = batch_loss
+        self.gradients = gradients
         self.say = say
         self.network: Callable[..., Tensor] = state.network
         self.compiles = state.config.compile and devices.compile_pays(state.device)
 
     def __call__(self, step: int) -> Tensor:
-        if self.compiles and step >= self.state.compiled_from:
+        start = self.state.compiled_from
+        if self.compiles and start is not None and step >= start:
             self.compiles = False
             self._compile(step)
-        return self.batch_loss(self.network, step)
+        if self.network is self.state.network:
+            return self.gradients(self.network, step)
+        try:
+            return self.gradients(self.network, step)
+        except StudioError:
+            raise
+        except Exception as error:
+            self._do_without(error, f" any more at step {step:,}")
+        return self.gradients(self.network, step)
 
     def _compile(self, step: int) -> None:
         """Puts the compiled network in place of the plain one, if it gets through a step forward and backward."""
@@ -46,12 +57,25 @@ class EagerFirst:
         try:
             compiled = torch.compile(self.state.network)
             with torch.random.fork_rng(cards):  # the step itself is still to come, with its dropout
-                self.batch_loss(compiled, step).backward()
+                self.gradients.attempt(compiled, step)
         except Exception as error:
             # Also where memory ran out: steps of the plain network fit, or will say themselves that they do not.
-            self.say(f"torch.compile does not work here, going on without it ({type(error).__name__}).")
+            self._do_without(error, " here")
         else:
             self.network = compiled
             self.say(f"Compiled in {time.monotonic() - start:.0f} s.")
         finally:
             self.state.network.zero_grad()
+
+    def _do_without(self, error: Exception, where: str) -> None:
+        """From here on the plain network, whatever is left of an unfinished step forgotten."""
+        self.state.network.zero_grad()
+        self.network = self.state.network
+        self.state.compiled_from = None
+        self.say(f"torch.compile does not work{where}, going on without it ({reason(error)}).")
+
+
+def reason(error: Exception) -> str:
+    """The error in half a line: its kind, and the first line of what it says that is not about where to read on."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said[:160]}" if said else type(error).__name__

@@ -14,8 +14,14 @@ examples:
   python train_high_res.py --dataset=~/Pictures/cats --size=64 --name cats
   python train_high_res.py --resume --name cats              goes on where it was stopped (Ctrl-C)
   python train_high_res.py --resume --name cats --epochs=100 makes a finished run longer
+  python train_high_res.py --dataset=cats.zip --size=128 --from-model checkpoints/cats/ddpm_best.pt
+                                                             larger pictures, grown from a trained smaller model
   python train_high_res.py --dataset=cifar10 --size=128 --plan
                                                              what that would take here, and on other cards
+
+while it trains:
+  Ctrl-C              saves and ends; --resume goes on from there
+  kill -USR1 PID      cools down and finishes: cleaner pictures, some steps later (Linux, macOS)
 
 where something is in the way:
   out of memory       fewer pictures at once are taken by themselves; --preset small, or a smaller --size
@@ -43,7 +49,7 @@ def parser(dataset: str, size: int) -> Parser:
         "--dataset",
         metavar="NAME",
         help="openmoji, openmoji:GROUP, cifar10, cifar100, imagenet (that is STL-10), celeba, fashion_mnist, mnist,"
-        f" or the path of a folder of images (default: {dataset})",
+        f" or the path of a folder or a .zip of images (default: {dataset})",
     )
     what.add_argument(
         "--size",

@@ -35,6 +35,7 @@ class Journal:
         self._loss_sum: Tensor | None = None
         self._grad_norm: Tensor | None = None
         self._steps = 0
+        self._measured: dict[str, float] = {}
 
     def tick(self) -> None:
         """Add the time since the last tick to the run's training time."""
@@ -51,6 +52,10 @@ class Journal:
         self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
         self._grad_norm = grad_norm
         self._steps += 1
+
+    def add(self, measured: dict[str, float]) -> None:
+        """Figures for the next line, and for the status, by their names there."""
+        self._measured |= measured
 
     @property
     def due(self) -> bool:
@@ -87,6 +92,7 @@ class Journal:
                 "grad_norm": grad_norm,
                 "images_per_second": round(speed, 2),
                 "seconds": round(self.seconds, 2),
+                **self._measured,
             }
         )
         # The figure for a person is calmer than the log's: it leans on what it was before.
@@ -99,7 +105,9 @@ class Journal:
             loss=loss,
             images_per_second=calm,
             seconds_left=self._seconds_left(step),
+            **self._measured,
         )
+        self._measured = {}
 
     def set(self, **fields: Any) -> None:
         """Change the status, write it, and tell whoever watches."""
@@ -108,8 +116,9 @@ class Journal:
         self._report(self.status)
 
     def say(self, line: str) -> None:
-        """One more line for a person, after those that the status tells already."""
-        self.set(message=f"{self.status.message} {line}".strip())
+        """One more line for a person, after those that the status tells already; once."""
+        if line not in self.status.message:
+            self.set(message=f"{self.status.message} {line}".strip())
 
     def fail(self, message: str) -> None:
         """The end by an error, told even if it cannot be written down: the disk may be what failed."""

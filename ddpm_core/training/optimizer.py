@@ -5,6 +5,7 @@ planned that long; the weight average (ema.py) does what a decay to zero would d
 looks at the end.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -66,8 +67,19 @@ def _hidden(name: str, weight: Tensor) -> bool:
     return name.split(".")[0] in TRUNK and weight.ndim >= 2
 
 
-def learning_rate(config: RunConfig, step: int, total_steps: int | None = None) -> float:
-    """The rate of optimizer step `step` (0, 1, ...) of `total_steps`.
+COOL_DOWN = 0.2  # of the steps so far, where a cool-down is asked for in the middle of a run
+SHORTEST_COOL_DOWN = 50  # steps
+
+
+def cool_down(step: int, total_steps: int) -> tuple[int, int]:
+    """(first step, last) of a cool-down that begins now; it never ends later than the run would have."""
+    return step, min(total_steps, step + max(SHORTEST_COOL_DOWN, math.ceil(COOL_DOWN * step)))
+
+
+def learning_rate(
+    config: RunConfig, step: int, total_steps: int | None = None, finish: tuple[int, int] | None = None
+) -> float:
+    """The rate of optimizer step `step` (0, 1, ...) of `total_steps`; `finish` is a cool-down that was asked for, see `cool_down`.
 
     The fall is the inverse-square-root decay of EDM2 (Karras et al. 2024, arXiv 2312.02696). A cool-down takes what is left
     linearly towards zero over the last share of the run (Haegele et al. 2024, arXiv 2405.18392).
@@ -77,6 +89,9 @@ def learning_rate(config: RunConfig, step: int, total_steps: int | None = None) 
     rate = config.lr * rise * fall
     if config.cooldown and total_steps is not None:
         rate *= max(0.0, min(1.0, (total_steps - step) / (config.cooldown * total_steps)))
+    if finish is not None:
+        first, last = finish
+        rate *= max(0.0, min(1.0, (last - step) / max(1, last - first)))
     return rate
 
 

@@ -4,15 +4,19 @@ They come from fixed seeds, so that grid after grid shows the same pictures grow
 them again from its seed.
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ddpm_core import devices, pictures
 from ddpm_core.diffusion import latents, samplers
 from ddpm_core.diffusion.objective import denoiser
 from ddpm_core.diffusion.schedule import by_name
 from ddpm_core.training.control import Control
+from ddpm_core.training.out_of_memory import halving
 from ddpm_core.training.state import TrainingState
 
 FIRST_PREVIEW = 16
@@ -23,27 +27,53 @@ def early(step: int, steps_per_epoch: float, sample_every: int) -> bool:
     return step >= FIRST_PREVIEW and step.bit_count() == 1 and step < sample_every * steps_per_epoch
 
 
-def draw(state: TrainingState, control: Control, *, count: int, steps: int, path: Path) -> bool:
+def draw(
+    state: TrainingState, control: Control, say: Callable[[str], None], *, count: int, steps: int, path: Path
+) -> bool:
     """Samples `count` pictures of seeds config.seed, config.seed + 1, ... and writes them as one grid to `path`.
 
-    Returns False, with nothing written, when a stop came in between.
+    A network that knows classes draws one of each in turn. Where memory runs out they are drawn a few at a time. Returns False, with nothing written, when a stop came in between, or
+    where there is no room for even one; `say` hears of that.
     """
-    config, device = state.config, state.device
+    config = state.config
     seeds = range(config.seed, config.seed + count)
-    noise = latents.noise(seeds, (state.channels, config.size, config.size), device)
-    denoise = denoiser(state.ema.network, config.prediction)
-
-    walk = samplers.dpmpp_2m(denoise, noise, by_name(config.schedule).levels(steps, config.sigma_max))
-    while True:
-        with control.turn(), torch.no_grad(), devices.autocast(device, config.amp):
-            step = next(walk, None)
-        if step is None:
-            break
-        if control.stopping:
-            return False
-        belief = step.x0
+    try:
+        beliefs = halving(functools.partial(_sample, state, control, seeds, steps), count, state.device)
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        say("There is too little memory left to draw sample pictures: some are missing.")
+        return False
+    if beliefs is None:
+        return False
 
     recipe = {"run": config.name, "step": state.step, "images": state.images, "sampler": "dpm++2m", "steps": steps}
     recipe["seeds"] = [seeds[0], seeds[-1]]
-    pictures.save_png(pictures.grid(pictures.to_uint8(belief)), path, recipe)
+    if state.classes:
+        recipe["classes"] = list(state.classes[:count])  # one a picture, and again from the first
+    pictures.save_png(pictures.grid(pictures.to_uint8(beliefs)), path, recipe)
     return True
+
+
+def _sample(state: TrainingState, control: Control, seeds: range, steps: int, at_once: int) -> Tensor | None:
+    """The pictures of `seeds` in [-1, 1], (count, C, H, W) on the processor, `at_once` at a time; None when a stop came."""
+    config = state.config
+    levels = by_name(config.schedule).levels(steps, config.sigma_max)
+    beliefs = []
+    for first in range(0, len(seeds), at_once):
+        noise = latents.noise(seeds[first : first + at_once], (state.channels, config.size, config.size), state.device)
+        classes = None
+        if state.classes:
+            classes = torch.arange(first, first + len(noise), device=state.device) % len(state.classes)
+        denoise = denoiser(state.ema.network, config.prediction, classes)
+        walk = samplers.dpmpp_2m(denoise, noise, levels)
+        while True:
+            with control.turn(), torch.no_grad(), devices.autocast(state.device, config.amp):
+                step = next(walk, None)
+            if step is None:
+                break
+            if control.stopping:
+                return None
+            belief = step.x0
+        beliefs.append(belief.cpu())
+    return torch.cat(beliefs)

@@ -10,24 +10,43 @@ import torch
 
 from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import RunConfig
+from ddpm_core.data import places
 from ddpm_core.errors import CheckpointError, DataError
+from ddpm_core.network import growing
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.ema import ConstantEMA, PowerEMA, WeightAverage, second_length
+from ddpm_core.training.precision import Precision
 
 
 class TrainingState:
-    """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W)."""
+    """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W).
 
-    def __init__(self, config: RunConfig, images: np.ndarray, device: torch.device) -> None:
+    `pictures` of them are trained on; without it all are. `labels`, int64 (N,), and the `classes` that they number are for a network that learns them. `micro_batch` is how many pictures are in memory at once; without
+    it a whole batch is.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        images: np.ndarray,
+        device: torch.device,
+        *,
+        pictures: int | None = None,
+        labels: np.ndarray | None = None,
+        classes: tuple[str, ...] = (),
+        micro_batch: int | None = None,
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.mix(config.seed, "weights"))
             network = UNet(config.network, images.shape[1])
         self.config = config
-        self.pictures, self.channels = images.shape[:2]
+        self.pictures, self.channels = pictures or len(images), images.shape[1]
+        self.classes = classes
         self.device = device
-        self.data_mark = zlib.crc32(images.data)
+        self._images, self._labels = images, b"" if labels is None else labels.tobytes()
+        self.data_mark = self._mark()
         self.network = network.to(device)
         # The one whose weights make pictures and model files.
         self.ema: WeightAverage = (
@@ -37,8 +56,12 @@ class TrainingState:
         )
         self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
         self.optimizer = optimizers.build(self.network, config)
+        self.precision = Precision(device, config.amp)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
-        self.compiled_from = 0  # and the step from which a compiled network makes the steps, where compiling pays
+        # and the step from which a compiled network makes the steps, where compiling pays; None where it has failed
+        self.compiled_from: int | None = 0
+        self.micro_batch = micro_batch or config.batch_size  # pictures in memory at once; where it runs out, fewer
+        self.finish: tuple[int, int] | None = None  # a cool-down that was asked for: its first step, and the run's last
         self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -58,6 +81,9 @@ class TrainingState:
     @property
     def averages(self) -> tuple[WeightAverage, PowerEMA]:
         return self.ema, self.second_ema
+
+    def _mark(self, whole: bool = False) -> int:
+        return zlib.crc32(self._labels, places.mark(self._images, whole=whole))
 
     def use_layout(self, channels_last: bool) -> None:
         """Lays the weights and both averages out so; feature maps follow them. Only before the optimizer has made a step or
@@ -84,7 +110,7 @@ class TrainingState:
         model = checkpoint.Model(
             config=self.config,
             channels=self.channels,
-            classes=(),
+            classes=self.classes,
             step=self.step,
             images=self.images,
             epoch=self.epoch,
@@ -106,10 +132,13 @@ class TrainingState:
             "threads": torch.get_num_threads(),
             "channels_last": self.channels_last,
             "compiled_from": self.compiled_from,
+            "finish": list(self.finish) if self.finish else None,
+            "micro_batch": self.micro_batch,
             "device": self.device.type,
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
             "second_ema": self.second_ema.network.state_dict(),
+            "scaler": self.precision.state(),
             "moments": optimizers.moments(self.optimizer),
         }
         checkpoint.save_state(run.state_path, state)
@@ -120,7 +149,8 @@ class TrainingState:
         Raises `DataError` if the pictures are other ones than it was trained on.
         """
         saved = checkpoint.load_state(run.state_path, say)
-        if saved["data_mark"] != self.data_mark:
+        # (Earlier versions had the whole checksum of a large set.)
+        if saved["data_mark"] != self.data_mark and saved["data_mark"] != self._mark(whole=True):
             raise DataError(
                 f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"
                 f" start a new run from its model instead, with --from-model {run.final_path}."
@@ -132,6 +162,9 @@ class TrainingState:
         # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
         self.use_layout(saved.get("channels_last", False) and saved["device"] == self.device.type)
         self.compiled_from = saved.get("compiled_from", 0)
+        # Fewer pictures at once round otherwise, too; but another device has another memory.
+        if saved.get("device", self.device.type) == self.device.type:
+            self.micro_batch = saved.get("micro_batch", self.config.batch_size)
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])
@@ -139,8 +172,11 @@ class TrainingState:
                 say("This run was begun by a version with one weight average: the second one starts from it.")
             self.second_ema.network.load_state_dict(saved.get("second_ema", saved["ema"]))
             optimizers.restore_moments(self.optimizer, saved["moments"])
+            self.precision.restore(saved.get("scaler"))
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{run.state_path} does not fit this version's network: start a new run.") from error
+        finish = saved.get("finish")
+        self.finish = tuple(finish) if finish else None
         self.step = saved["step"]
         self.seconds = saved["seconds"]
         self.best_loss = saved["best_loss"]
@@ -148,9 +184,8 @@ class TrainingState:
         self.loss_steps = saved["loss_steps"]
 
     def start_from(self, path: str) -> None:
-        """Takes a trained model's weights as the start. Raises `UsageError` if its network has another shape."""
+        """Takes a trained model's weights as the start, grown to this run's size. Raises `UsageError` if its trunk is another."""
         model = checkpoint.load_model(Path(path))
-        checkpoint.check_start(model, self.config, self.channels, path)
-        weights = checkpoint.starting_weights(model, self.network)
+        weights = growing.weights(model, self.network, self.config, self.channels, self.classes)
         for network in (self.network, *(average.network for average in self.averages)):
             checkpoint.load_weights(network, weights, path)

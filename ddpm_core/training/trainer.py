@@ -14,20 +14,24 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_core import devices, seeds
+from ddpm_core import checkpoint, devices
 from ddpm_core.config import RunConfig, default_epochs
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.network import growing
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, previews, snapshots, trial
+from ddpm_core.training import cadence, held_out, memory, plan, previews, snapshots, trial
 from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training.classes import with_classes
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
+from ddpm_core.training.out_of_memory import too_small
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
@@ -56,6 +60,10 @@ def train(
     threads = torch.get_num_threads()
     try:
         return _train(run, config, data_dir, resume, control, report)
+    except Exception as error:
+        if devices.is_out_of_memory(error):  # before there was a run that could have told it
+            raise StudioError(too_small(config)) from None
+        raise
     finally:
         torch.set_num_threads(threads)  # a resumed run may have used another number, see TrainingState.restore
 
@@ -68,26 +76,44 @@ def _train(
     def show_reading(what: str, done: int, total: int) -> None:
         if control.stopping:
             raise StoppedEarly
-        report(dataclasses.replace(status, message=f"{what}: {done:,} of {total:,}"))
+        far = f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}"
+        report(dataclasses.replace(status, message=far))
 
     # Whatever can fail does so here, before the run's folders exist.
     device = devices.choose(config.device)
     devices.keep_freed_memory()
+    if config.from_model and not resume:
+        config = growing.fit(config, checkpoint.load_model(config.from_model))
     try:
-        images = catalogue.load(config.dataset, config.size, data_dir, show_reading).images
+        found = catalogue.load(
+            config.dataset, config.size, data_dir, show_reading,
+            crop=config.crop, background=config.background, colour=config.colour,
+        )  # fmt: skip
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
-    batches = Batches(images, config.batch_size, config.seed, device)
+    config = with_classes(config, found)
+    labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
+    trained, kept_apart = held_out.split(len(found.images), config.held_out, config.seed)
+    batches = Batches(
+        found.images, config.batch_size, config.seed, device, labels=labels, trained=trained, data_on=config.data_on
+    )  # fmt: skip
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
     total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     total_steps = min(total_steps, config.max_steps or total_steps)
-    state = TrainingState(config, images, device)
-    notes: list[str] = []
+    state = TrainingState(
+        config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
+        micro_batch=memory.micro_batch(config, found.images.shape[1], device),
+    )  # fmt: skip
+    notes = [f"{batches.where.capitalize()}."]
     if resume:
         state.restore(run, notes.append)
     elif config.from_model:
         state.start_from(config.from_model)
+    if state.finish and state.step < state.finish[1]:  # it was cooling down when it was stopped
+        total_steps = state.finish[1]
+    else:
+        state.finish = None
     # (A run that was killed while it wrote its last files has all its steps, but is not finished: it ends properly below.)
     before = run.status()
     if state.step >= total_steps and before is not None and before.state == "finished":
@@ -96,13 +122,21 @@ def _train(
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
         )
 
+    if found.skipped:
+        notes.append(f"{plan.in_words(len(found.skipped), 'broken picture')} left out, listed in skipped.csv.")
+    if len(kept_apart):
+        notes.append(f"Never trained on, to judge by: {len(kept_apart):,} of {len(found.images):,} pictures.")
     batch_loss = DiffusionLoss(config, batches, device)
+    gradients = Gradients(state, batch_loss, notes.append)
     if not resume:
         with control.turn():
-            notes.append(trial.choose(state, batch_loss))
+            notes.append(trial.choose(state, gradients))
+    if state.micro_batch < config.batch_size:
+        notes.append(f"A step's {config.batch_size} pictures are in memory {state.micro_batch} at a time.")
+    unseen = held_out.HeldOut(state, batch_loss, trained, kept_apart, control)
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
-        previews.draw(state, control, count=count, steps=steps, path=path)
+        previews.draw(state, control, journal.say, count=count, steps=steps, path=path)
 
     def draw_if_asked() -> None:
         if control.take_sample_request():
@@ -110,13 +144,15 @@ def _train(
 
     def write_metrics() -> None:
         """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
-        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps)
+        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps, state.finish)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
     with run.lock():
         if run.exists() and not resume:
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
         run.create(config)
+        if found.skipped:
+            catalogue.save_skipped(run.progress / "skipped.csv", found.skipped)
         run.truncate_metrics(state.step)
         snapshots.thin(run, state.step)
         status = dataclasses.replace(
@@ -124,7 +160,8 @@ def _train(
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
         journal = Journal(run, status, config.batch_size, state.seconds, report)
-        step_loss = EagerFirst(state, batch_loss, journal.say)
+        gradients.say = journal.say
+        forward_backward = EagerFirst(state, gradients, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
         grid_rhythm = cadence.grids(config.sample_every, state.step)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
@@ -145,6 +182,15 @@ def _train(
                     journal.skip_time()
                     journal.set(state="running")
 
+                # To be finished now? Then it cools down first.
+                if control.take_finish_request() and state.finish is None and not control.stopping:
+                    state.finish = optimizers.cool_down(state.step, total_steps)
+                    total_steps = state.finish[1]
+                    journal.set(total_steps=total_steps)
+                    journal.say(
+                        f"Cooling down: {plan.in_words(total_steps - state.step, 'step')} more, then it is finished."
+                    )
+
                 # Done?
                 if state.step >= total_steps or control.stopping:
                     break
@@ -152,23 +198,23 @@ def _train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    rate = optimizers.learning_rate(config, state.step, total_steps)
+                    rate = optimizers.learning_rate(config, state.step, total_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
-                    if config.network.dropout:
-                        torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-                    loss = step_loss(state.step)
-                    loss.backward()
-                    grad_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
-                    state.optimizer.step()
+                    loss = forward_backward(state.step)
+                    grad_norm = state.precision.step(state.optimizer, state.network, config.grad_clip)
                     state.optimizer.zero_grad()
                     state.step += 1
                     state.update_averages()
-                    state.loss_sum += loss.detach()
-                    state.loss_steps += 1
-                    journal.note(loss.detach(), grad_norm)
+                    if grad_norm is not None:  # else it overflowed in float16, and the step moved nothing
+                        state.loss_sum += loss
+                        state.loss_steps += 1
+                        journal.note(loss, grad_norm)
 
-                # Report.
+                # Report; beside a regular grid, and at the end, also what pictures say that were never trained on.
                 epoch = state.epoch
+                grid_number = grid_rhythm.due(epoch_before, epoch, state.step)
+                if grid_number is not None or state.step >= total_steps:
+                    journal.add(unseen.measure())
                 if journal.due or epoch > epoch_before:
                     write_metrics()
 
@@ -182,8 +228,8 @@ def _train(
                     if mean_loss < 0.995 * state.best_loss:
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
-                if (number := grid_rhythm.due(epoch_before, epoch, state.step)) is not None:
-                    draw_samples(run.progress / f"quick_epoch_{number}.png", few, 20)
+                if grid_number is not None:
+                    draw_samples(run.progress / f"quick_epoch_{grid_number}.png", few, 20)
                 if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
                     state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
@@ -225,9 +271,7 @@ def explain(error: BaseException, config: RunConfig) -> StudioError | None:
     if isinstance(error, StudioError):
         return error
     if devices.is_out_of_memory(error):
-        return StudioError(
-            f"the device ran out of memory at batch size {config.batch_size}: choose a smaller one, for example {max(1, config.batch_size // 2)}."
-        )
+        return StudioError(too_small(config))
     if isinstance(error, OSError):
         return StudioError(
             f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 
 from ddpm_core import devices
-from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 CLEARLY = 1.15  # times as fast is what another choice must be, twice in a row
 STEPS = 5  # timed for one choice at most,
@@ -33,15 +33,15 @@ COMPILE_AFTER = 60.0  # seconds,
 COMPILE_AFTER_STEPS = 50  # and not before this step
 
 
-def choose(state: TrainingState, batch_loss: DiffusionLoss) -> str:
+def choose(state: TrainingState, gradients: Gradients) -> str:
     """Tries what there is to try, sets `state` and torch up accordingly, and returns the line that says so.
 
     Weights, gradients, random numbers and the order of the pictures are afterwards what they were. Where memory runs out
-    nothing more is tried: the first real step will run out of it too, and say so.
+    nothing more is tried: the first real step makes do with less.
     """
     device = state.device
     compiles = state.config.compile and devices.compile_pays(device)
-    trial = Trial(state, batch_loss)
+    trial = Trial(state, gradients)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout draws from numbers that all share
         try:
             if compiles:
@@ -68,9 +68,9 @@ def choose(state: TrainingState, batch_loss: DiffusionLoss) -> str:
 class Trial:
     """`tried` tells what was tried and left, and how many times as fast it was as what was chosen instead."""
 
-    def __init__(self, state: TrainingState, batch_loss: DiffusionLoss) -> None:
+    def __init__(self, state: TrainingState, gradients: Gradients) -> None:
         self.state = state
-        self.batch_loss = batch_loss
+        self.gradients = gradients
         self.tried: list[str] = []
         self._seconds: float | None = None
 
@@ -79,7 +79,9 @@ class Trial:
         """What one step takes with the present choice."""
         if self._seconds is None:
             if self.state.device.type == "cuda":
-                step_seconds(self.state, self.batch_loss)  # loads the card's libraries: that is no step's time
+                # Loads the card's libraries, and finds out how many pictures fit: that is no step's time.
+                self.gradients(self.state.network, self.state.step)
+                self.state.network.zero_grad()
             self._seconds = self.measure(LONGEST)
         return self._seconds
 
@@ -124,19 +126,19 @@ class Trial:
 
         Where the first is hopeless beside `reference` it is the only one.
         """
-        first = step_seconds(self.state, self.batch_loss)
+        first = step_seconds(self.state, self.gradients)
         if first > HOPELESS * reference:
             return first
-        taken = [step_seconds(self.state, self.batch_loss)]  # the first one also chose kernels and took memory
+        taken = [step_seconds(self.state, self.gradients)]  # the first one also chose kernels and took memory
         while len(taken) < STEPS and sum(taken) + taken[-1] <= SECONDS:
-            taken.append(step_seconds(self.state, self.batch_loss))
+            taken.append(step_seconds(self.state, self.gradients))
         return statistics.median(taken)
 
 
-def step_seconds(state: TrainingState, batch_loss: DiffusionLoss) -> float:
+def step_seconds(state: TrainingState, gradients: Gradients) -> float:
     """Seconds of one step forward and backward, until the device has done it."""
     start = time.perf_counter()
-    batch_loss(state.network, state.step).backward()
+    gradients.attempt(state.network, state.step)
     state.network.zero_grad()
     if state.device.type == "cuda":
         torch.cuda.synchronize(state.device)

@@ -5,6 +5,7 @@ its own (`ddpm_core.jobs`); a page's newer question takes back its older one, an
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,23 @@ Shown = Callable[[], Told]  # a line that costs nothing until somebody is there 
 Explorer = Callable[["Session", Asked], Generator[Shown, None, None]]
 
 LARGEST_QUESTION = 200_000  # bytes: settings, seeds, a mask; a person's pictures go their own way (own_picture.py)
+
+
+class Pieces:
+    """The parts of an answer that nobody has seen yet. Of one part the newest is enough, but none may be lost."""
+
+    def __init__(self) -> None:
+        self._new: dict[Any, Shown] = {}
+        self._lock = threading.Lock()
+
+    def put(self, part: Any, show: Shown) -> None:
+        with self._lock:
+            self._new[part] = show
+
+    def take(self) -> list[Told]:
+        with self._lock:
+            new, self._new = self._new, {}
+        return [show() for show in new.values()]
 
 
 class Explorers:

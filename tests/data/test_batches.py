@@ -60,3 +60,11 @@ def test_a_batch_belongs_to_the_caller_and_other_randomness_is_left_alone(tmp_pa
     again = batch.clone()
     batch.zero_()
     assert torch.equal(batches.batch(0), again)
+
+
+def test_labels_go_with_their_pictures():
+    labels = np.arange(10) % 3 - 1
+    batches = Batches(_numbered(10), 4, 0, "cpu", labels=labels)
+    for step in (0, 2, 7):
+        assert batches.labels(step).tolist() == [labels[number] for number in _numbers(batches.batch(step))]
+    assert Batches(_numbered(10), 4, 0, "cpu").labels(0) is None

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from ddpm_core.data import cache
@@ -31,7 +33,7 @@ class Fake:
         self.drawn += 1
         for i in range(self.info.pictures):
             if i in self.broken:
-                yield Broken(f"{i}.png: broken")
+                yield Broken(f"{i}.png", "broken")
             else:
                 yield np.full((3, size, size), i % 256, np.uint8), i % 2 if self.info.classes else -1
 
@@ -63,17 +65,25 @@ def test_broken_pictures_are_left_out_and_named(tmp_path):
     source = Fake(count=1000, broken=(0, 999, 5))
     for _ in range(2):
         pictures = cache.fetch(source, 2, tmp_path)
-        assert pictures.skipped == ("0.png: broken", "5.png: broken", "999.png: broken")
+        assert pictures.skipped == (("0.png", "broken"), ("5.png", "broken"), ("999.png", "broken"))
         assert len(pictures.images) == len(pictures.labels) == 997
         assert pictures.images[0, 0, 0, 0] == 1 and np.array_equal(pictures.labels[:4], [1, 0, 1, 0])
     assert source.drawn == 1
 
 
-def test_too_many_broken_pictures_stop_and_leave_nothing(tmp_path):
+def test_too_many_broken_pictures_stop_and_leave_nothing_but_their_list(tmp_path):
     with pytest.raises(DataError, match=r"more than 5% of the 50 .* 7\.png: broken; 8\.png") as caught:
         cache.fetch(Fake(broken=range(7, 12)), 8, tmp_path / "data" / "cache")
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    listed = tmp_path / "data" / "skipped_fake.csv"
+    assert "\n" not in str(caught.value) and str(listed) in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [listed]
+    assert listed.read_text("utf-8-sig").splitlines() == ["file,reason", "7.png,broken", "8.png,broken", "9.png,broken"]
+
+
+def test_broken_pictures_are_counted_while_it_goes_on(tmp_path):
+    told = []
+    cache.fetch(Fake(count=1000, broken=(1, 2)), 2, tmp_path, lambda *now: told.append(now))
+    assert told[-1] == ("Preparing Fake (2 broken, left out)", 1000, 1000)
 
 
 @pytest.mark.parametrize("cancel", [KeyboardInterrupt, ValueError])
@@ -129,7 +139,9 @@ def test_labels_that_do_not_belong_are_damage_too(tmp_path):
     about = json.loads(path.read_text())
     about["labels"][3] = 0
     path.write_text(json.dumps(about))
-    assert cache.read(source, 8, tmp_path) is None
+    cache.fetch(source, 8, tmp_path)
+    assert source.drawn == 2
+    assert json.loads(path.read_text())["labels"][3] == 1
 
 
 def test_new_content_replaces_the_old_cache_of_the_same_size_only(tmp_path):
@@ -157,7 +169,7 @@ def test_where_nothing_can_be_written_memory_serves(tmp_path):
     (tmp_path / "file").write_text("in the way")
     pictures = cache.fetch(Fake(broken=(4,)), 8, tmp_path / "file" / "cache")
     assert pictures.images.shape == (49, 3, 8, 8) and not pictures.images.flags.writeable
-    assert pictures.skipped == ("4.png: broken",)
+    assert pictures.skipped == (("4.png", "broken"),)
 
 
 def test_a_full_disk_is_no_disaster(tmp_path, monkeypatch):
@@ -167,6 +179,33 @@ def test_a_full_disk_is_no_disaster(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     assert np.array_equal(cache.fetch(Fake(), 8, tmp_path).images[:, 0, 0, 0], np.arange(50))
     assert _files(tmp_path) == set()
+
+
+def test_no_room_anywhere_is_told_before_an_hour_is_lost(tmp_path, monkeypatch):
+    source = Fake()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50 * 3 * 8 * 8 - 1))
+    memory = psutil.virtual_memory()
+    assert len(cache.fetch(source, 8, tmp_path / "data" / "cache").images) == 50, "there is room in memory"
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=100))
+    with pytest.raises(DataError, match=r"needs 0\.0 GB in .*No space left.*choose a smaller size"):
+        cache.fetch(source, 8, tmp_path / "data" / "cache")
+    assert source.drawn == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_asked_once_what_is_new(tmp_path):
+    """To ask a million files takes a while; and what changes during the decoding is found next time."""
+
+    class Asked(Fake):
+        asked = 0
+
+        def version(self):
+            self.asked += 1
+            return str(self.asked)
+
+    source = Asked()
+    assert isinstance(cache.fetch(source, 8, tmp_path).images, np.memmap)
+    assert source.asked == 1
 
 
 def test_two_programs_may_fill_it_at_once(tmp_path):

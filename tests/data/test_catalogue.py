@@ -13,12 +13,36 @@ from ddpm_core.errors import UsageError
 
 def test_every_name_in_the_menu_is_known():
     names = catalogue.names()
-    assert len(names) == len({key for key, _ in names}) == 13
-    assert [names[0][0], names[-2][0], names[-1][0]] == ["openmoji", "fashion_mnist", "cifar10"]
-    for key, title in names:
+    keys = [key for key, _ in names]
+    assert len(set(keys)) == len({title for _, title in names}) == len(names) == 18
+    assert keys[0] == "openmoji"
+    assert keys[11:] == ["fashion_mnist", "mnist", "cifar10", "cifar100", "stl10", "stl10:labelled", "celeba"]
+    for key, what in names:
         info = catalogue.describe(key, "nowhere")
-        assert (info.key, info.title) == (key, title)
-        assert info.pictures > 50 and info.channels in (1, 3) and info.classes
+        assert info.key == key and what.startswith(info.title)
+        assert info.pictures > 50 and info.channels == (1 if "mnist" in key else 3)
+        assert bool(info.classes) == (key not in ("stl10", "celeba"))
+    assert "imagenet" in dict(names)["stl10"]
+
+
+def test_imagenet_is_stl10():
+    assert catalogue.describe("imagenet", "nowhere") == catalogue.describe("stl10", "nowhere")
+    assert catalogue.describe("ImageNet:labelled", "nowhere") == catalogue.describe("stl10:labelled", "nowhere")
+
+
+@pytest.mark.parametrize(("colour", "channels"), [("auto", (1, 3)), ("colour", (3, 3)), ("grey", (1, 1))])
+def test_the_colour_decides_the_channels(colour, channels):
+    for key, _ in catalogue.names():
+        expected = channels[0] if "mnist" in key else channels[1]
+        assert catalogue.describe(key, "nowhere", colour=colour).channels == expected
+
+
+@pytest.mark.parametrize("wrong", [{"crop": "squash"}, {"background": "blue"}, {"colour": "color"}])
+def test_an_unknown_look_is_told(wrong, tmp_path):
+    (word,) = wrong
+    for ask in (catalogue.load, lambda dataset, size, where, **look: catalogue.peek(dataset, size, 4, where, **look)):
+        with pytest.raises(UsageError, match=f"{word} is .*: choose one of"):
+            ask("openmoji", 8, tmp_path, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +51,11 @@ def test_every_name_in_the_menu_is_known():
         ("openmoij", "did you mean openmoji?"),
         ("Fashion-MNIST", "did you mean fashion_mnist?"),
         ("cifar", "did you mean cifar10?"),
+        ("cifar_100", "did you mean cifar100?"),
+        ("stl-10", "did you mean stl10?"),
+        ("celebA-hq", "did you mean celeba?"),
         ("zebra", "choose one of openmoji"),
+        ("stl10:zebra", "write stl10, or stl10:labelled"),
         ("openmoji:zebra", "choose one of smileys-emotion"),
         ("a\nb", "choose one of"),
     ],

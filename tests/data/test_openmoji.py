@@ -5,6 +5,7 @@ import pytest
 
 from ddpm_core.data import catalogue, openmoji
 from ddpm_core.data.openmoji import OpenMoji
+from ddpm_core.data.source import Look
 from ddpm_core.errors import UsageError
 
 
@@ -78,6 +79,21 @@ def test_emojis_of_several_code_points_become_one_picture():
     france = _one(32, 0x1F1EB, 0x1F1F7).astype(int)
     left, middle, right = france[:, 16, 6], france[:, 16, 16], france[:, 16, 26]
     assert left[2] > left[0] + 60 and middle.min() > 240 and right[0] > right[2] + 60, "blue, white, red"
+
+
+def test_on_another_background_the_drawing_is_the_same():
+    number = [_number(0x1F600)]
+    (white, _), (black, _), (grey, _) = (
+        next(OpenMoji(look=look).draw(32, number))
+        for look in (Look(), Look(background="black"), Look(background="grey", colour="grey"))
+    )
+    assert (white[:, 0, 0] == 255).all() and (black[:, 0, 0] == 0).all() and grey.shape == (1, 32, 32)
+    assert grey[0, 0, 0] == 128
+    yellow = (white[0] > 230) & (white[1] > 200) & (white[2] < 100)
+    assert yellow.sum() > 150
+    difference = white[:, yellow].astype(int) - black[:, yellow]
+    assert abs(difference).max() <= 12, "but for the soft edges, where the background shines through"
+    assert OpenMoji(look=Look(background="black")).slug == "openmoji-black"
 
 
 def test_labels_are_unicode_groups():

@@ -45,3 +45,20 @@ def test_between_starts_and_ends_at_the_seeds_and_stays_standard_normal():
     assert ((walk.flatten(1).std(1) - 1).abs() < 0.05).all()  # a straight mix would have 0.71 in the middle
     distances = [(walk[i + 1] - walk[i]).norm().item() for i in range(4)]
     assert max(distances) / min(distances) < 1.05  # even steps
+
+
+def test_the_noise_of_steps_between_two_seeds_is_mixed_as_the_start_is():
+    weights = [0.0, 0.25, 0.5, 1.0]
+    walk = latents.step_noise_between(1, 2, weights, SHAPE)
+    a, b = latents.step_noise([1, 2], SHAPE)(7)
+    assert torch.equal(walk(7)[0], a) and torch.equal(walk(7)[-1], b)
+    assert not torch.equal(walk(7), walk(8))
+    assert ((walk(7).flatten(1).std(1) - 1).abs() < 0.05).all()
+
+
+def test_a_start_without_a_seed_is_its_own_seed():
+    noise = latents.noise([1, 2, 1], SHAPE)
+    after = latents.noise_after(noise)
+    assert torch.equal(after(3)[0], after(3)[2]) and not torch.equal(after(3)[0], after(3)[1])
+    assert torch.equal(latents.noise_after(noise[1:2])(3)[0], after(3)[1])
+    assert not torch.equal(after(3), after(4)) and abs(after(3).std().item() - 1) < 0.05

@@ -143,3 +143,14 @@ def test_unknown_names_are_refused():
         objective.loss_weight("p2", "v", alpha, sigma)
     with pytest.raises(UsageError):
         objective.loss_weight("simple", "x0", alpha, sigma)
+
+
+def test_classes_reach_the_network_and_only_where_they_are_given():
+    x_t, _ = pictures_and_noise(3)
+    told = []
+    network = lambda x, level, **more: told.append(more) or x  # noqa: E731
+    classes = torch.tensor([2, 0, -1])
+    objective.ask(network, "v", x_t, torch.full((3,), 0.6), torch.full((3,), 0.8), classes=classes)
+    objective.denoiser(network, "v", classes)(x_t, 0.6, 0.8)
+    objective.denoiser(network, "v")(x_t, 0.6, 0.8)
+    assert told[0]["classes"] is classes and told[1]["classes"] is classes and told[2] == {}

@@ -6,6 +6,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from ddpm_core.config import SCHEDULES as CONFIG_SCHEDULES
+from ddpm_core.config import SPACINGS
 from ddpm_core.diffusion import schedule
 from ddpm_core.errors import UsageError
 
@@ -94,6 +95,43 @@ def test_levels_from_the_table_s_end_are_nearly_the_trailing_ones():
     table = schedule.cosine()
     trimmed = table.levels(20, 0.999 * math.exp(table.log_range[1]))
     assert torch.allclose(trimmed, table.levels(20), atol=3e-3)
+
+
+@pytest.mark.parametrize("name", CONFIG_SCHEDULES)
+@pytest.mark.parametrize(("spacing", "option"), [("karras", "use_karras_sigmas"), ("logsnr", "use_lu_lambdas")])
+def test_the_other_spacings_are_those_of_diffusers(name, spacing, option):
+    for steps in (1, 2, 3, 10, 20, 100):
+        scheduler = DPMSolverMultistepScheduler(**DIFFUSERS[name], **{option: True})
+        scheduler.set_timesteps(steps)
+        levels = schedule.by_name(name).levels(steps, spacing=spacing)
+        ours = levels[:-1, 1] / levels[:-1, 0]
+        assert torch.allclose(ours, scheduler.sigmas[:-1].double(), rtol=4e-4, atol=0), steps  # their table is float32
+        assert levels[-1].tolist() == [1.0, 0.0] and scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("name", CONFIG_SCHEDULES)
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 2, 20, 999, 1000])
+def test_every_spacing_walks_from_the_noise_of_training_down_to_the_table_s_least(name, spacing, steps):
+    table = schedule.by_name(name)
+    for sigma_max in (None, 1e5, 177.0, 1.0, 0.011):
+        levels = table.levels(steps, sigma_max, spacing)
+        assert levels.shape == (steps + 1, 2) and levels.dtype == torch.float64 and levels[-1].tolist() == [1.0, 0.0]
+        assert (levels[:, 1].diff() < 0).all() and (levels[:, 0].diff() > 0).all()
+        top = min(sigma_max or math.inf, math.exp(table.log_range[1]))
+        assert (levels[0, 1] / levels[0, 0]).item() == pytest.approx(top)
+        if spacing != "trailing" and steps > 1:
+            assert levels[-2, 1].item() == pytest.approx(table.sigma(torch.tensor(0)).item())
+
+
+def test_karras_spends_its_steps_where_there_is_little_noise():
+    below = {spacing: (schedule.cosine().levels(20, 177.0, spacing)[:, 1] < 0.3).sum() for spacing in SPACINGS}
+    assert below["karras"] > below["trailing"] and below["logsnr"] > below["trailing"]
+
+
+def test_an_unknown_spacing_is_refused():
+    with pytest.raises(UsageError, match="trailing, karras, logsnr"):
+        schedule.linear().levels(20, spacing="leading")
 
 
 def test_at_is_the_inverse_of_log_sigma():

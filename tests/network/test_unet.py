@@ -1,5 +1,7 @@
 """The network: shapes, its start at nothing, hearing the noise level, and every preset's size."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -114,3 +116,35 @@ def test_presets_fit_their_picture_and_their_size(preset, side):
         assert megabytes < 20
     elif preset == "standard" and side in GUIDE_MB:
         assert 0.85 * GUIDE_MB[side] < megabytes < 1.15 * GUIDE_MB[side]
+
+
+# ---- classes
+
+
+def test_classes_leave_the_other_weights_as_they_begin():
+    with_classes = dataclasses.replace(TINY, classes=7)
+    networks = []
+    for config in (TINY, with_classes):
+        torch.manual_seed(3)
+        networks.append(UNet(config, 3))
+    plain, told = (network.state_dict() for network in networks)
+    assert set(told) - set(plain) == {"classes.weight"} and not told["classes.weight"].any()
+    assert all(torch.equal(plain[name], told[name]) for name in plain)
+
+
+def test_a_class_is_heard_and_minus_one_says_nothing():
+    network = awake(UNet(dataclasses.replace(TINY, classes=3, labels=6), 3))
+    x, level, labels = torch.randn(1, 3, 16, 16), torch.zeros(1), torch.ones(1, 6)
+    silent = network(x, level)
+    assert torch.equal(network(x, level, None, torch.tensor([-1])), silent)
+    told = [network(x, level, classes=torch.tensor([number])) for number in range(3)]
+    assert all((one - silent).abs().mean() > 1e-3 * silent.abs().mean() for one in told)
+    assert not torch.allclose(told[0], told[1])
+    both = network(x, level, labels, torch.tensor([1]))
+    assert not torch.allclose(both, told[1]) and not torch.allclose(both, network(x, level, labels))
+
+
+def test_only_the_classes_that_were_told_learn():
+    network = awake(UNet(dataclasses.replace(TINY, classes=4), 3))
+    network(torch.randn(3, 3, 16, 16), torch.randn(3), classes=torch.tensor([2, -1, -1])).square().sum().backward()
+    assert network.classes.weight.grad.any(dim=1).tolist() == [False, False, True, False]

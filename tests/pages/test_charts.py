@@ -3,9 +3,11 @@
 import json
 import math
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from ddpm_core.evaluation.spectrum import radial_power
 from pages import charts
 
 
@@ -41,6 +43,45 @@ def test_numbers_that_are_none_become_gaps():
 def test_without_smoothing_there_is_one_line_that_answers_the_mouse():
     (only,) = charts.loss_figure([1, 2], [1.0, 0.5], 0.0)["data"]
     assert "hovertemplate" in only
+
+
+class TestSpectrum:
+    data = charts.Curve("data", "faint", [1, 2, 4], [0.1, 0.02, 0.005], reference=True)
+    model = charts.Curve("openmoji_32x32", "accent", [1.0, 2.0], [0.1, 0.03])
+
+    def test_is_a_plotly_figure_with_two_logarithmic_axes(self):
+        figure = charts.spectrum_figure([self.data, self.model])
+        go.Figure(figure)
+        assert figure == json.loads(json.dumps(figure, allow_nan=False))
+        axes = figure["layout"]["xaxis"], figure["layout"]["yaxis"]
+        assert [axis["type"] for axis in axes] == ["log", "log"]
+        assert [axis["title"]["text"] for axis in axes] == ["cycles per picture", "power"]
+
+    def test_every_curve_has_its_name_ink_and_numbers(self):
+        traces = charts.spectrum_figure([self.data, self.model])["data"]
+        assert [(trace["name"], trace["meta"]["ink"]) for trace in traces] == [
+            ("data", "faint"),
+            ("openmoji_32x32", "accent"),
+        ]
+        assert (traces[1]["x"], traces[1]["y"]) == ([1.0, 2.0], [0.1, 0.03])
+
+    def test_the_reference_lies_broad_under_the_others(self):
+        """plotly draws in the order of the traces."""
+        first, second = charts.spectrum_figure([self.model, self.data])["data"]
+        assert first["name"] == "data" and first["line"]["width"] > 2 * second["line"]["width"]
+
+    def test_no_power_is_a_gap(self):
+        curve = charts.Curve("a", "accent", [1, 2, 3, 4], [0.0, math.nan, None, 1e-7])
+        assert charts.spectrum_figure([curve])["data"][0]["y"] == [None, None, None, 1e-7]
+
+    def test_no_curves_is_an_empty_chart(self):
+        assert charts.spectrum_figure([])["data"] == []
+
+    def test_takes_what_the_spectrum_room_gives(self):
+        frequency, power = radial_power(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
+        figure = charts.spectrum_figure([charts.Curve("noise", "good", frequency.tolist(), power.tolist())])
+        assert json.dumps(figure, allow_nan=False)
+        assert figure["data"][0]["x"] == list(range(1, 17)) and None not in figure["data"][0]["y"]
 
 
 class TestSmoothing:

@@ -27,7 +27,7 @@ class FakeSession:
     """What the handlers need of a Session: its folder, its turns, and what trains."""
 
     def __init__(self, root: Path):
-        self.root = root
+        self.root = self.data_dir = root
         self.turns = Turns()
         self.shelf = Shelf(self.turns)
         self.now = (None, None)
@@ -107,7 +107,7 @@ def test_the_same_seed_is_the_same_picture_and_the_newest_model_is_the_default(m
         ("steps", 0, "the number of steps is 0"),
         ("steps", 1001, "the number of steps is 1001"),
         ("steps", "many", "the number of steps is 'many'"),
-        ("sampler", "euler", "there is no sampler 'euler'"),
+        ("sampler", "rk45", "there is no sampler 'rk45'"),
         ("sampler", None, "there is no sampler None"),
         ("sampler", ["ddim"], "there is no sampler ['ddim']"),
         ("model", "../toys/ddpm_best.pt", "not there any more"),
@@ -178,7 +178,7 @@ def test_a_comparison_that_cannot_work(maker):
         ([], "No model is chosen"),
         (None, "No model is chosen"),
         (["x/y"], "not there"),
-        (["a"] * 4, "too many"),
+        (["a"] * 5, "too many"),
     ):
         (answer,) = told(maker.compare("me", models, 1, 0, **HOW))
         assert words in answer["line"] and not answer["busy"]

@@ -80,9 +80,9 @@ class TestStatus:
         session.now = (run, run.status())
         told = client.get("/studio/status").json()
         assert (told["name"], told["mine"], told["live"], told["step"]) == ("mine", True, True, 400)
-        assert set(told["can"]) == {"pause", "stop", "sample"}
+        assert set(told["can"]) == {"pause", "stop", "sample", "finish"}
         session.now = (run, dataclasses.replace(run.status(), state="paused"))
-        assert set(client.get("/studio/status").json()["can"]) == {"unpause", "stop", "sample"}
+        assert set(client.get("/studio/status").json()["can"]) == {"unpause", "stop", "sample", "finish"}
 
     def test_a_run_of_a_command_line_is_shown_without_buttons(self, client, tmp_path):
         make_run(tmp_path, "elsewhere", "running")
@@ -166,7 +166,7 @@ class TestCharts:
 
 
 class TestActions:
-    ACTIONS = {"pause": "pause", "unpause": "unpause", "stop": "stop", "sample": "sample_now"}
+    ACTIONS = {"pause": "pause", "unpause": "unpause", "stop": "stop", "sample": "sample_now", "finish": "finish"}
 
     @pytest.mark.parametrize("action", ACTIONS)
     def test_reach_the_session(self, client, session, tmp_path, action):

@@ -8,7 +8,7 @@ import pytest
 from pages import texts
 
 HERE = Path(__file__).resolve().parents[2]
-PYTHON = "\n".join(path.read_text() for path in [*HERE.glob("pages/*.py"), HERE / "studio.py"])
+PYTHON = "\n".join(path.read_text() for path in [*HERE.glob("pages/**/*.py"), HERE / "studio.py"])
 SCRIPTS = "\n".join(path.read_text() for path in HERE.glob("assets/*.js"))
 # Keys that are put together: "state." + run.state
 PREFIXES = set(re.findall(r"""["'`]([a-z]+(?:\.[a-z]+)*\.)(?:["']\s*\+|\{|\$\{)""", PYTHON + SCRIPTS)) - {"training."}

@@ -11,6 +11,7 @@ from ddpm_core.config import NetworkConfig
 from ddpm_core.runs import Run
 from ddpm_core.training import trainer, trial
 from ddpm_core.training.control import Control
+from ddpm_core.training.eager_first import reason
 
 FIRST = 4  # the step from which it is compiled
 REAL_COMPILE = torch.compile
@@ -135,7 +136,50 @@ def test_a_compiler_that_fails_is_done_without(go, tiny, monkeypatch, broken):
     monkeypatch.setattr(torch, "compile", broken)
     run, status = go(tiny(name="broken"))
     assert status.state == "finished" and same(result(eager), result(run))
-    assert "torch.compile does not work here, going on without it" in status.message
+    why = {
+        broken_forward: "NotImplementedError: no compiler here", broken_at_once: "RuntimeError: no compiler here",
+        broken_backward: "AssertionError: no kernel for this", out_of_memory: "OutOfMemoryError",
+    }[broken]  # fmt: skip
+    assert f"torch.compile does not work here, going on without it ({why})." in status.message
+
+
+def breaks_at(call, otherwise=None):
+    """A compiled network that fails at its call number `call`, as when torch compiles anew for another shape; or is the plain
+    one from there on."""
+
+    class Breaks(StandIn):
+        def __call__(self, *arguments, **named):
+            if StandIn.calls + 1 >= call and otherwise is None:
+                Spoiled.apply(self.network(*arguments, **named)).sum().backward()
+            if StandIn.calls + 1 >= call:
+                StandIn.calls += 1
+                return self.network(*arguments, **named)
+            return super().__call__(*arguments, **named)
+
+    return Breaks
+
+
+def test_a_compiler_that_fails_later_is_done_without_once_and_for_all(go, tiny, monkeypatch):
+    settings = {"micro_batch": 2}  # two calls a step, and two to compile: the seventh is in the second half of step 6
+    monkeypatch.setattr(torch, "compile", breaks_at(7, otherwise="plain"))
+    expected, _ = go(tiny(name="expected", **settings))
+    monkeypatch.setattr(torch, "compile", breaks_at(7))
+    whole, status = go(tiny(name="whole", **settings))
+    assert status.message.count("going on without it") == 1
+    line = "torch.compile does not work any more at step 6, going on without it (AssertionError: no kernel for this)."
+    assert line in status.message and same(result(expected), result(whole))
+
+    halves, status = go(tiny(name="halves", **settings), stop_at=8)
+    assert status.step == 8
+    monkeypatch.setattr(torch, "compile", None)  # nobody asks for it again
+    go(halves.config(), resume=True)
+    assert same(result(whole), result(halves))
+
+
+def test_the_reason_is_the_first_line_of_a_long_story():
+    story = RuntimeError("\n  backend='inductor' raised:\n" + "and so on\n" * 50)
+    assert reason(story) == "RuntimeError: backend='inductor' raised:"
+    assert reason(ValueError()) == "ValueError" and len(reason(ValueError("x" * 900))) < 200
 
 
 def resumes_to_the_same_bits(go, tiny):

@@ -68,3 +68,25 @@ def test_uniform_levels_are_one_a_slice_and_independent_ones_are_not(draws):
         assert angle.mean().item() == pytest.approx(math.pi / 4, abs=0.02)
         spread[levels] = angle.mean(dim=1).std()
     assert spread["uniform"] < 0.1 * spread["independent"]
+
+
+# ---- the mirror
+
+
+def test_half_of_the_pictures_are_mirrored_and_nothing_else_changes(tiny, eight_pictures):
+    batches = Batches(eight_pictures.transpose(0, 3, 1, 2).copy(), 64, 0, CPU)
+    plain = DiffusionLoss(tiny(batch_size=64), batches, CPU)
+    flipping = DiffusionLoss(tiny(batch_size=64, flip=True), batches, CPU)
+    mirrored = []
+    for step in range(30):
+        one, other = plain.draw(step), flipping.draw(step)
+        same = (one.x0 == other.x0).flatten(1).all(dim=1)
+        assert torch.equal(other.x0, torch.where(same[:, None, None, None], one.x0, one.x0.flip(3)))
+        assert torch.equal(one.eps, other.eps) and torch.equal(one.alpha, other.alpha) and other.labels is None
+        mirrored.append(~same)
+    # Squares, crosses and stripes are their own mirror images.
+    own = torch.tensor([(picture == picture[:, ::-1]).all() for picture in eight_pictures])
+    share = torch.stack(mirrored).float().mean().item() / (1 - own.float().mean().item())
+    assert share == pytest.approx(0.5, abs=0.07)  # three standard errors of 480 pictures
+    assert not torch.equal(mirrored[0], mirrored[1])
+    assert torch.equal(flipping.draw(3).x0, DiffusionLoss(tiny(batch_size=64, flip=True), batches, CPU).draw(3).x0)

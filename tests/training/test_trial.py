@@ -17,6 +17,7 @@ from ddpm_core.training import snapshots, trainer, trial
 from ddpm_core.training.control import Control
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
 
 CPU = torch.device("cpu")
 
@@ -31,10 +32,11 @@ def threads():
 
 @pytest.fixture
 def material(tiny, eight_pictures):
-    """A fresh state, and the loss that its steps would have."""
+    """A fresh state, and what makes the gradients of its steps."""
     config = tiny()
     images = eight_pictures.transpose(0, 3, 1, 2).copy()
-    return TrainingState(config, images, CPU), DiffusionLoss(config, Batches(images, 4, 0, CPU), CPU)
+    state = TrainingState(config, images, CPU)
+    return state, Gradients(state, DiffusionLoss(config, Batches(images, 4, 0, CPU), CPU), pytest.fail)
 
 
 @pytest.fixture
@@ -45,9 +47,9 @@ def clock(monkeypatch):
     def invent(table):
         made = []
 
-        def seconds(state, batch_loss):
+        def seconds(state, gradients):
             if "real" in table:
-                batch_loss(state.network, state.step).backward()
+                gradients.attempt(state.network, state.step)
             threads = torch.get_num_threads()
             made.append((threads, state.channels_last))
             answer = table[threads]
@@ -159,10 +161,10 @@ def test_a_processor_keeps_the_plain_layout_and_one_thread_needs_no_trial(materi
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_compiling_waits_a_minute(material, clock, monkeypatch, pays):
-    state, batch_loss = material
+    state, gradients = material
     monkeypatch.setattr(devices, "compile_pays", lambda device: pays)
     clock({1: 0.01})
-    said = trial.choose(state, batch_loss)
+    said = trial.choose(state, gradients)
     assert state.compiled_from == (6000 if pays else 0)
     assert ("From step 6,000 on it is compiled." in said) == pays
 
@@ -180,12 +182,12 @@ def test_compiling_waits_fifty_steps_at_least(material, clock, monkeypatch):
 def test_a_trial_changes_nothing_else(material, threads, layouts):
     """With the real clock: whatever it chooses here."""
     threads(2)
-    state, batch_loss = material
+    state, gradients = material
     before = {name: weight.clone() for name, weight in state.network.state_dict().items()}
     torch.manual_seed(7)  # the network has dropout
     expected = torch.rand(3)
     torch.manual_seed(7)
-    assert trial.choose(state, batch_loss).startswith("Trains with ")
+    assert trial.choose(state, gradients).startswith("Trains with ")
     assert torch.equal(torch.rand(3), expected)
     assert same(state.network.state_dict(), before) and state.step == 0
     assert all(weight.grad is None for weight in state.network.parameters())
@@ -200,7 +202,7 @@ def test_weights_depend_on_the_choice_and_not_on_how_it_was_found(go, tiny, thre
     assert made and "1 thread," in status.message and saved_by(tried)["channels_last"]
 
     threads(1)
-    monkeypatch.setattr(trial, "choose", lambda state, batch_loss: state.use_layout(True) or "")
+    monkeypatch.setattr(trial, "choose", lambda state, gradients: state.use_layout(True) or "")
     told, _ = go(dataclasses.replace(config, name="told"))
     assert same(saved_by(tried)["weights"], saved_by(told)["weights"])
     assert same(saved_by(tried)["ema"], saved_by(told)["ema"])
@@ -213,7 +215,7 @@ def test_out_of_memory_chooses_nothing(material, threads, layouts, monkeypatch, 
     state, _ = material
     steps = iter(range(99))
 
-    def full(state, batch_loss):
+    def full(state, gradients):
         if next(steps) == step:
             raise kind
         return 0.2
@@ -223,10 +225,32 @@ def test_out_of_memory_chooses_nothing(material, threads, layouts, monkeypatch, 
     assert said == "Trains with 1 thread, weights in plain layout." and not state.channels_last
 
 
+def test_on_a_card_the_trial_finds_out_how_many_pictures_fit(material, clock, monkeypatch):
+    """Its first step, which loads the card's libraries, makes do with less; the other choices are not tried with less."""
+    state, gradients = material
+    said, of = [], DiffusionLoss.of
+
+    def cramped(self, network, drawn):
+        if len(drawn.x0) > 1:
+            raise torch.OutOfMemoryError
+        return of(self, network, drawn)
+
+    monkeypatch.setattr(DiffusionLoss, "of", cramped)
+    gradients.say = said.append
+    state.device = torch.device("cuda")
+    clock({1: 0.1})
+    assert trial.Trial(state, gradients).seconds == 0.1 and state.micro_batch == 1
+    assert [line[:52] for line in said] == [
+        "Out of memory at step 0 with 4 pictures at once: it ",
+        "Out of memory at step 0 with 2 pictures at once: it ",
+    ]
+    assert all(weight.grad is None for weight in state.network.parameters())
+
+
 def test_the_line_is_told_with_the_first_status_and_kept(go, tiny):
     seen = []
     _, status = go(tiny(), report=lambda status: seen.append((status.state, status.message)))
-    line = "Trains with 1 thread, weights in plain layout."
+    line = "Pictures in memory. Trains with 1 thread, weights in plain layout."
     assert status.message == line and next(message for state, message in seen if state == "running") == line
 
 
@@ -297,12 +321,12 @@ def test_a_resume_point_from_before_there_was_a_trial_still_serves(go, tiny):
 
 def test_what_a_card_liked_is_not_kept_on_a_processor(material, tmp_path):
     """The moments come over in the card's layout, and serve weights in the plain one."""
-    state, batch_loss = material
+    state, gradients = material
     run = Run(tmp_path, "toy")
     run.create(state.config)
     state.use_layout(True)
-    batch_loss(state.network, 0).backward()
-    gradients = [weight.grad.clone() for weight in state.network.parameters()]
+    gradients(state.network, 0)
+    wanted = [weight.grad.clone() for weight in state.network.parameters()]
     state.optimizer.step()
     state.save(run, 1.0)
     rewritten(run, lambda saved: saved.update(device="cuda"))
@@ -312,7 +336,7 @@ def test_what_a_card_liked_is_not_kept_on_a_processor(material, tmp_path):
     other.restore(run, print)
     assert state.channels_last and not other.channels_last
     for of_both in (state, other):
-        for weight, gradient in zip(of_both.network.parameters(), gradients, strict=True):
+        for weight, gradient in zip(of_both.network.parameters(), wanted, strict=True):
             weight.grad = torch.empty_like(weight).copy_(gradient)
         of_both.optimizer.step()
     for (name, one), two in zip(state.network.named_parameters(), other.network.parameters(), strict=True):

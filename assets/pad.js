@@ -1,0 +1,157 @@
+// The pad: four seeds at the corners and everything between them under the pointer. While it moves the nearest picture of a
+// coarse map is shown, which is all here; when it rests the studio draws the exact one. A recorded path becomes a film.
+Studio.rooms.pad = () => {
+  const { t, h, put } = Studio;
+  const REST = 120; // milliseconds without a move, then the exact picture is asked for
+  const STEP = 1 / 24; // of the pad, for an arrow key
+  const CORNERS = ["tl", "tr", "bl", "br"];
+  const bench = Studio.bench("pad");
+  const files = Studio.saveLinks();
+  const random = () => Math.floor(Math.random() * 1e6);
+
+  // ---- corners
+  const corners = CORNERS.map((corner, i) => {
+    const seed = h("input", { type: "number", min: 0, step: 1, value: i, id: `pad_seed_${corner}`, "aria-label": t("pad.seed", { corner: t("pad." + corner) }) });
+    const lock = h("button", { type: "button", class: "quiet small", "aria-pressed": false, title: t("pad.lock.why") }, t("pad.lock"));
+    const roll = h("button", { type: "button", class: "quiet small", title: t("pad.reroll.why"), "aria-label": t("pad.reroll.one", { corner: t("pad." + corner) }) }, t("pad.reroll"));
+    lock.addEventListener("click", () => {
+      const locked = lock.getAttribute("aria-pressed") !== "true";
+      lock.setAttribute("aria-pressed", locked);
+      roll.disabled = seed.disabled = locked;
+    });
+    roll.addEventListener("click", () => {
+      seed.value = random();
+      draw();
+    });
+    seed.addEventListener("change", () => draw());
+    return { seed, lock, element: h("div", { class: `pad-corner pad-${corner}` }, h("span", { class: "hint" }, t("pad." + corner)), seed, roll, lock) };
+  });
+  const seeds = () => corners.map(({ seed }) => Number(seed.value));
+
+  // ---- the pad and the picture
+  const surface = h("canvas", { class: "pad-map pixels", width: 1, height: 1, "aria-hidden": "true" });
+  const dot = h("i", { class: "pad-dot" });
+  const pad = h("div", { id: "pad_surface", class: "pad-surface", tabindex: 0, role: "application", "aria-label": t("pad.surface"), "aria-describedby": "pad_place" }, surface, dot);
+  const picture = h("canvas", { id: "pad_picture", class: "pad-picture pixels", width: 1, height: 1, role: "img", "aria-label": t("pad.picture") });
+  const place = h("p", { id: "pad_place", class: "hint", role: "status" });
+  let at = { u: 0.5, v: 0.5 };
+  let map = null; // {image, side}
+  let timer = null;
+  let path = null; // while recording
+
+  const onto = (canvas, image, x, y, side) => {
+    canvas.width = canvas.height = side;
+    canvas.getContext("2d").drawImage(image, x, y, side, side, 0, 0, side, side);
+  };
+  const coarse = () => {
+    if (!map) return;
+    const tile = map.image.naturalWidth / map.side;
+    const [x, y] = [at.u, at.v].map((value) => Math.round(value * (map.side - 1)) * tile);
+    onto(picture, map.image, x, y, tile);
+    picture.dataset.exact = false;
+  };
+  const move = (u, v) => {
+    at = { u: Math.min(1, Math.max(0, u)), v: Math.min(1, Math.max(0, v)) };
+    dot.style.left = `${100 * at.u}%`;
+    dot.style.top = `${100 * at.v}%`;
+    if (path) path.push([at.u, at.v]);
+    put(place, t("pad.place", { u: Math.round(100 * at.u), v: Math.round(100 * at.v) }));
+    coarse();
+    clearTimeout(timer);
+    timer = setTimeout(exact, REST);
+  };
+  const exact = () => {
+    const here = { ...at };
+    Studio.make("pad-point", "pad-point", { ...Studio.how.values, seeds: seeds(), ...here }, (told) => {
+      if (told.error) return bench.say(told.error);
+      if (!told.point || here.u !== at.u || here.v !== at.v) return;
+      const image = new Image();
+      image.onload = () => {
+        if (here.u !== at.u || here.v !== at.v) return; // the pointer went on
+        onto(picture, image, 0, 0, image.naturalWidth);
+        picture.dataset.exact = true;
+      };
+      image.src = told.point.src;
+    });
+  };
+  const draw = () => {
+    files.show([]);
+    bench.ask("pad-map", { seeds: seeds() }, (told) => {
+      if (told.map) {
+        const image = new Image();
+        image.onload = () => {
+          map = { image, side: told.map.side };
+          onto(surface, image, 0, 0, image.naturalWidth);
+          if (picture.dataset.exact !== "true") coarse();
+        };
+        image.src = told.map.src;
+      }
+      if (!told.busy && !told.error && !told.cancelled) {
+        bench.say(t("pad.ready"));
+        exact();
+      }
+    });
+    picture.dataset.exact = false;
+  };
+
+  const follow = (event) => {
+    const box = pad.getBoundingClientRect();
+    move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+  };
+  pad.addEventListener("pointermove", (event) => (event.pointerType === "mouse" || event.buttons) && follow(event));
+  pad.addEventListener("pointerdown", follow);
+  const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  pad.addEventListener("keydown", (event) => {
+    const way = KEYS[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const far = event.shiftKey ? 4 : 1;
+    move(at.u + far * STEP * way[0], at.v + far * STEP * way[1]);
+  });
+
+  // ---- film
+  const record = h("button", { id: "pad_record", type: "button", class: "quiet", "aria-pressed": false, title: t("pad.record.why") }, t("pad.record"));
+  record.addEventListener("click", () => {
+    if (!path) {
+      path = [[at.u, at.v]];
+      record.setAttribute("aria-pressed", true);
+      put(record, t("pad.record.stop"));
+      return bench.say(t("pad.recording"));
+    }
+    const walked = path.length > 2000 ? path.filter((_, i) => i % Math.ceil(path.length / 2000) === 0) : path;
+    path = null;
+    record.setAttribute("aria-pressed", false);
+    put(record, t("pad.record"));
+    bench.ask("pad-film", { seeds: seeds(), path: walked, frames: 48 }, (told) => told.files && files.show(told.files));
+  });
+  const roll = h("button", { id: "pad_reroll", type: "button", class: "quiet", title: t("pad.reroll.why") }, t("pad.reroll.all"));
+  roll.addEventListener("click", () => {
+    corners.forEach(({ seed, lock }) => lock.getAttribute("aria-pressed") === "true" || (seed.value = random()));
+    draw();
+  });
+
+  const [tl, tr, bl, br] = corners.map((corner) => corner.element);
+  const element = h(
+    "div",
+    {},
+    h("p", { class: "hint" }, t("mode.pad.why")),
+    bench.element,
+    h("div", { class: "pad-row" }, h("div", { class: "pad-frame" }, tl, tr, pad, bl, br), h("div", { class: "pad-side" }, picture, place)),
+    h("div", { class: "room-form" }, roll, record),
+    files.element,
+  );
+  let drawn = null; // the model that the map is of
+  const fresh = () => {
+    const model = Studio.how.values.model;
+    if (!model || !Studio.shown(element)) return;
+    if (model !== drawn) {
+      drawn = model;
+      map = null;
+      draw();
+    } else exact();
+  };
+  Studio.how.watch(fresh);
+  move(0.5, 0.5);
+  clearTimeout(timer); // nothing to show yet
+  return { element, enter: fresh };
+};

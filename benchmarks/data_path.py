@@ -1,0 +1,161 @@
+"""Whether training ever waits for its pictures: the step with real batches against the step with one batch held fixed.
+
+    python -m benchmarks.data_path
+    python -m benchmarks.data_path --preset standard --size 64 --rounds 15
+
+All rows train the same network in one process, a block of steps each, round after round, there and back, so that whatever
+slows the machine for a while slows them all. Figures are medians over rounds, ratios are taken inside a round. A block begins
+with a few steps before the clock starts, as many as may have been read ahead while others were at work. Rounds beside which other programs were at work are left out where at least
+half of them are left. The file of the row
+"disk" is in the system's cache after the first round, as it would be in a run's second epoch where memory has room for it.
+
+Writes benchmarks/results/data_path.json.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import machine
+from ddpm_core import devices
+from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
+from ddpm_core.data import catalogue, places
+from ddpm_core.data.batches import Batches
+from ddpm_core.errors import StudioError
+from ddpm_core.training.loss import DiffusionLoss
+from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
+
+RESULTS = Path(__file__).parent / "results" / "data_path.json"
+FIXED = "fixed"
+ROWS = (FIXED, "device", "memory", "disk")
+
+
+class Fixed:
+    """Always the same batch, which is on the device already."""
+
+    where = "one batch, held fixed on the device"
+
+    def __init__(self, batches: Batches) -> None:
+        self._batch = batches.batch(0)
+
+    def batch(self, step: int) -> Tensor:
+        return self._batch
+
+    def labels(self, step: int) -> None:
+        return None
+
+
+class Steps:
+    """The trainer's own steps, less its reports. All rows share `state`."""
+
+    def __init__(self, state: TrainingState, network: Callable[..., Tensor], batches: Batches) -> None:
+        self.state, self.network, self.where = state, network, batches.where
+        loss = DiffusionLoss(state.config, batches, state.device)
+        self.gradients = Gradients(state, loss, lambda line: print(line, file=sys.stderr))
+        self.step = 0
+
+    def block(self, count: int) -> float:
+        """Seconds a step, over `count` steps."""
+        self._make(places.STEPS_AHEAD + 1)
+        start = time.perf_counter()
+        self._make(count)
+        return (time.perf_counter() - start) / count
+
+    def _make(self, count: int) -> None:
+        state = self.state
+        for _ in range(count):
+            self.gradients(self.network, self.step)
+            state.precision.step(state.optimizer, state.network, state.config.grad_clip)
+            state.optimizer.zero_grad()
+            self.step += 1
+            state.step += 1
+            state.update_averages()
+        if state.device.type == "cuda":
+            torch.cuda.synchronize(state.device)
+
+
+def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, device: torch.device) -> dict[str, Any]:
+    """`images` as the catalogue gives them, memory-mapped."""
+    state = TrainingState(config, images, device)
+    network: Callable[..., Tensor] = state.network
+    if config.compile and devices.compile_pays(device):
+        network = torch.compile(state.network)
+
+    def batches(data_on: str) -> Batches:
+        return Batches(images, config.batch_size, config.seed, device, data_on=data_on)
+
+    steps = {row: Steps(state, network, batches(row)) for row in ROWS if row != FIXED}
+    steps[FIXED] = Steps(state, network, cast(Batches, Fixed(batches("memory"))))
+    for row in ROWS:
+        steps[row].block(2)  # chooses kernels, and fills the system's cache
+    count = max(3, round(seconds / steps[FIXED].block(2)))
+    watch = machine.Watch()
+    found: list[dict[str, float]] = []
+    quiet: list[dict[str, float]] = []
+    for number in range(rounds):
+        order = ROWS if number % 2 == 0 else ROWS[::-1]
+        taken = {row: steps[row].block(count) for row in order}
+        (found if watch.lap().disturbed else quiet).append(taken)
+        print(json.dumps({row: round(1000 * taken[row], 2) for row in ROWS}), flush=True)
+    disturbed, found = len(found), quiet if 2 * len(quiet) >= rounds else quiet + found
+    return {
+        "preset": config.preset,
+        "size": config.size,
+        "batch_size": config.batch_size,
+        "pictures": len(images),
+        "steps_a_block": count,
+        "rounds": rounds,
+        "rounds_disturbed": disturbed,
+        "rounds_counted": len(found),
+        "rows": {row: {"where": steps[row].where, **summary(found, row)} for row in ROWS},
+    }
+
+
+def summary(rounds: list[dict[str, float]], row: str) -> dict[str, Any]:
+    """One row over `rounds`, each {row: seconds a step}: milliseconds a step, and how many times as long as `FIXED`."""
+    ratios = [taken[row] / taken[FIXED] for taken in rounds]
+    return {
+        "milliseconds": round(1000 * statistics.median(taken[row] for taken in rounds), 3),
+        "times_fixed": round(statistics.median(ratios), 4),
+        "range": [round(min(ratios), 4), round(max(ratios), 4)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="openmoji")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--size", type=int, choices=SIZES, default=32)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one row in one round")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    try:
+        device = devices.choose(options.device)
+        devices.keep_freed_memory()
+        images = catalogue.load(options.dataset, options.size, options.data_dir).images
+        config = preset(options.dataset, options.size, options.preset, device=str(device))
+        found = measure(config, images, options.rounds, options.seconds, device)
+    except StudioError as error:
+        sys.exit(f"data_path: {error}")
+    about = machine.describe(" ".join(["python -m benchmarks.data_path", *sys.argv[1:]]))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
+    for row, values in found["rows"].items():
+        print(f"{row}: {values['milliseconds']} ms a step, {values['times_fixed']:.3f} times the fixed batch's")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""How pictures are to be drawn: all of a request but its seeds, checked before any work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ddpm_core.config import DEFAULT_STEPS, SAMPLERS, SPACING_OF
+from ddpm_core.diffusion import samplers
+from ddpm_core.diffusion.guidance import EVERYWHERE, Interval, check
+from ddpm_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ddpm_core.generator import Generator
+
+ANY_CLASS = -1  # of a picture whose class the network is not told
+
+
+@dataclass(frozen=True)
+class How:
+    """Raises `UsageError` for what cannot work."""
+
+    steps: int = DEFAULT_STEPS  # 1 to 1000, see `samplers.calls` for the network calls
+    sampler: str = SAMPLERS[0]
+    spacing: str | None = None  # one of config.SPACINGS; None for the one that suits the sampler best
+    eta: float = 0.0  # 0 to 1, for ddim alone: how much of the noise is drawn anew at each step
+    # For a model that knows classes: of all pictures, or one for each; -1 = any.
+    classes: int | Sequence[int] | None = None
+    # 0 to 20: how much more of the class than the model learned; each step is two network calls then. Or, with a `guide`, how far
+    # away from what that weaker model of the same kind would draw; this needs no classes.
+    guidance: float = 1.0
+    guidance_interval: Interval = EVERYWHERE  # only at these noise levels sigma / alpha, (low, high]
+    guide: "Generator | None" = None  # for example the model's own `Generator.early`
+
+    def __post_init__(self) -> None:
+        samplers.by_name(self.sampler)
+        check(self.guidance, self.guidance_interval)
+        eta = self.eta
+        if isinstance(eta, bool) or not isinstance(eta, int | float) or not 0 <= eta <= 1:
+            raise UsageError(f"eta is {eta!r}: choose a number from 0 to 1.")
+        if eta and self.sampler != "ddim":
+            raise UsageError(f"eta is for the sampler ddim: leave it away for {self.sampler}.")
+
+    @property
+    def staircase(self) -> str:
+        return self.spacing or SPACING_OF[self.sampler]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the sampler is told beside network, noise and levels."""
+        return {"eta": self.eta} if self.eta else {}
+
+    @property
+    def adds_noise(self) -> bool:
+        return self.eta > 0 or self.sampler in samplers.STOCHASTIC
+
+    def for_model(self, generator: "Generator", count: int) -> list[int]:
+        """The class of each of `count` pictures. Raises `UsageError` for what this model cannot do."""
+        each = self._classes(count, generator.model.config.network.classes)
+        guide = self.guide
+        if guide is None and self.guidance != 1 and ANY_CLASS in each:
+            raise UsageError("guidance needs a class to guide to, or a weaker model to guide away from: leave it at 1.")
+        if guide is not None and (guide.size, guide.channels) != (generator.size, generator.channels):
+            raise UsageError(
+                f"{guide.path} makes other pictures than {generator.path}: guide by an earlier model of its run."
+            )
+        if guide is not None:
+            How(classes=each)._classes(count, guide.model.config.network.classes)
+        return each
+
+    def _classes(self, count: int, known: int) -> list[int]:
+        if self.classes is None:
+            return [ANY_CLASS] * count
+        each = [self.classes] * count if isinstance(self.classes, int) else list(self.classes)
+        if len(each) != count:
+            raise UsageError(f"there are {len(each)} classes for {count} pictures: give one, or one for each.")
+        for which in each:
+            if isinstance(which, bool) or not isinstance(which, int) or not ANY_CLASS <= which < known:
+                if not known:
+                    raise UsageError("this model knows no classes: leave them away, or train one with classes.")
+                raise UsageError(f"class {which!r} is not one of this model's: choose 0 to {known - 1}, or -1 for any.")
+        return each

@@ -1,0 +1,75 @@
+import dataclasses
+
+import pytest
+import torch
+
+from ddpm_core.config import NetworkConfig
+from ddpm_core.network import drawing
+from ddpm_core.network.unet import UNet
+
+CPU = torch.device("cpu")
+SMALL = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2)
+SHAPES = [
+    SMALL,
+    dataclasses.replace(SMALL, patch=1, multipliers=(1, 2, 2), blocks=2, attention=(1,)),
+    dataclasses.replace(SMALL, labels=6),
+]
+
+
+def a_network(config, channels=3):
+    torch.manual_seed(0)
+    network = UNet(config, channels).eval()
+    for weight in network.parameters():
+        if weight.ndim > 1:
+            weight.data = torch.randn(weight.shape) / weight[0].numel() ** 0.5
+    return network
+
+
+@pytest.mark.parametrize("config", SHAPES)
+@pytest.mark.parametrize("channels", [1, 3])
+@torch.no_grad()
+def test_the_network_says_the_same_as_before(config, channels):
+    x, level = torch.randn(5, channels, 16, 16), torch.full((5,), 0.7)
+    expected = a_network(config, channels)(x, level)
+    ready = drawing.ready(a_network(config, channels), CPU)
+    for network in (ready, drawing.told_once(ready)):
+        assert (network(x, level) - expected).abs().max() < 2e-5
+    assert (
+        ready(x, torch.linspace(-3, 3, 5)) - a_network(config, channels)(x, torch.linspace(-3, 3, 5))
+    ).abs().max() < 2e-5
+    assert not ready.training and not any(weight.requires_grad for weight in ready.parameters())
+
+
+@pytest.mark.parametrize("config", SHAPES)
+@torch.no_grad()
+def test_a_picture_s_bits_are_the_same_in_every_batch(config):
+    network = drawing.told_once(drawing.ready(a_network(config), CPU))
+    x = torch.randn(33, 3, 16, 16)
+    together = network(x, torch.full((33,), 0.7))
+    for first, last in ((0, 1), (1, 4), (4, 11), (11, 27), (27, 33), (32, 33)):
+        assert torch.equal(network(x[first:last], torch.full((last - first,), 0.7)), together[first:last])
+
+
+def test_alike_finds_the_sizes_that_give_the_same_bits():
+    def network(x, level):  # as if the kernels for less than four pictures rounded otherwise
+        return x * 2 if len(x) >= 4 else x * 2 + 1e-6
+
+    network.parameters = lambda: iter([torch.zeros(1)])
+    assert drawing.alike(network, (3, 4, 4), [1, 2, 4, 8]) == [8, 4]
+    assert drawing.alike(drawing.ready(a_network(SMALL), CPU), (3, 16, 16), [1, 2, 4, 8]) == [8, 4, 2, 1]
+    assert drawing.alike(network, (3, 4, 4), [1]) == [1]
+
+
+def test_what_all_pictures_share_is_told_once():
+    told = []
+
+    def network(x, log_sigma, labels=None, classes=None):
+        told.append((log_sigma.tolist(), labels, None if classes is None else classes.tolist()))
+        return x
+
+    once = drawing.told_once(network)
+    x, level = torch.zeros(3, 1, 2, 2), torch.full((3,), 0.5)
+    once(x, level)
+    once(x, level, None, torch.tensor([2, 2, 2]))
+    once(x, level, classes=torch.tensor([4, 4, 4]))
+    assert told == [([0.5], None, None), ([0.5], None, [2]), ([0.5], None, [4])]
