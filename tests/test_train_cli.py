@@ -267,9 +267,9 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "20"]) == 4
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {halves.state_path.relative_to(here)} is empty")
 
-    # A new run from a trained model starts from its weights; one of another size is refused.
+    # A new run from a trained model starts from its weights; with another preset it is refused.
     best = str(whole.best_path)
-    assert "another network" in refused(capsys, *arguments("third"), "--from-model", best, "--preset", "standard")
+    assert "do not go together" in refused(capsys, *arguments("third"), "--from-model", best, "--preset", "standard")
     argv = arguments("third", "--from-model", best, "--max-steps", "1", "--lr", "1e-7")
     assert train_high_res.main(argv) == 0
     start, third = load_model(whole.best_path), load_model(Run(here, "third").final_path)

@@ -15,8 +15,10 @@ import torch
 
 from ddpm_core import devices
 from ddpm_core.config import NETWORKS, SIZES, RunConfig, default_epochs, held_out_count, preset
+from ddpm_core.data import places
 from ddpm_core.errors import UsageError
 from ddpm_core.training import cadence, memory, snapshots
+from ddpm_core.training import held_out as unseen
 from ddpm_core.training.footprint import Arithmetic, count
 from ddpm_core.training.memory import Fit, Memory
 from ddpm_core.training.previews import FIRST_PREVIEW
@@ -43,6 +45,7 @@ class Forecast:
     flops: int  # of one picture's way through the network, forward only
     pictures: int  # to learn from
     held_out: int  # pictures that are never trained on
+    data_set: int  # bytes of all of them
     epochs: int
     steps: int  # of the whole run
     step: int  # made already
@@ -75,7 +78,7 @@ class Forecast:
     @functools.cached_property
     def fits(self) -> tuple[Fit, ...]:
         """The same run on cards of 6, 8, 12 and 24 GB."""
-        return memory.fits(self.config, self.channels, self.pictures * self.channels * self.config.size**2)
+        return memory.fits(self.config, self.channels, self.data_set)
 
     @property
     def text(self) -> str:
@@ -126,10 +129,10 @@ def forecast(
     """
     device = devices.choose(config.device)
     channels = {"grey": 1, "colour": 3}.get(config.colour, channels)
+    data_set = pictures * channels * config.size**2  # bytes, one a value
+    on_device = _on_device(config, data_set, device)
     held_out = held_out_count(pictures, config.held_out)
     pictures -= held_out
-    of_set = pictures * channels * config.size**2  # bytes, one a value
-    on_device = of_set if device.type == "cpu" else 0  # a card's fast memory is the network's first; see data_on
     arithmetic = memory.arithmetic(device, config.amp)
     with turn():
         micro_batch = memory.micro_batch(config, channels, device, on_device)
@@ -150,8 +153,13 @@ def forecast(
     files_of_epochs = due(cadence.checkpoints(config.checkpoint_every))
     # Each epoch file comes with a large grid; the small ones come more often.
     few, many = (36, 64) if config.size <= 64 else (16, 36)
-    drawn = few * due(cadence.grids(config.sample_every)) + many * files_of_epochs
-    drawing = drawn * SAMPLING_STEPS * FORWARD * found.picture
+    grids = due(cadence.grids(config.sample_every))
+    calls = SAMPLING_STEPS * (few * grids + many * files_of_epochs)
+    if (
+        held_out
+    ):  # beside a small grid, and at the end, the network is judged by these and by as many that it was trained on
+        calls += 2 * _losses(flops, device) * (grids + 1)
+    looking = calls * FORWARD * found.picture
     # A snapshot holds both averages in two bytes a weight: as much as a model file.
     files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
     return Forecast(
@@ -161,13 +169,14 @@ def forecast(
         flops=flops,
         pictures=pictures,
         held_out=held_out,
+        data_set=data_set,
         epochs=epochs,
         steps=steps,
         step=step,
         micro_batch=micro_batch,
         images_per_second=config.batch_size / step_seconds,
         seconds_per_epoch=pictures / config.batch_size * step_seconds,
-        seconds=(steps - step) * step_seconds + drawing * (steps - step) / steps,
+        seconds=(steps - step) * step_seconds + looking * (steps - step) / steps,
         first_sample_seconds=min(FIRST_PREVIEW, steps) * step_seconds,
         memory=memory.needed(config, channels, micro_batch, arithmetic, pictures=on_device),
         arithmetic=arithmetic,
@@ -176,6 +185,21 @@ def forecast(
         device=devices.describe(device),
         device_type=device.type,
     )
+
+
+def _on_device(config: RunConfig, data_set: int, device: torch.device) -> int:
+    """How many of the data set's bytes wait on `device`, as data/places.py decides."""
+    free = memory.free(device)
+    if device.type != "cpu":
+        return memory.on_card(config, data_set, free)
+    return 0 if config.data_on == "disk" or data_set > places.SHARE_OF_MEMORY * free else data_set
+
+
+def _losses(flops: int, device: torch.device) -> int:
+    """Pictures in each of the two figures that judge the network (held_out.py)."""
+    if device.type != "cpu":
+        return unseen.LOSSES
+    return max(unseen.FEWEST_LOSSES, min(unseen.LOSSES, int(unseen.OPERATIONS / flops)))
 
 
 class Pace(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 
 from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, preset
 from ddpm_core.errors import UsageError
-from ddpm_core.training import plan
+from ddpm_core.training import cadence, plan
 from ddpm_core.training.plan import Pace
 from ddpm_core.training.plan_sheet import batch_in_words, sheet
 
@@ -58,6 +58,11 @@ def test_pictures_that_are_held_out_are_not_trained_on():
     assert (result.pictures, result.held_out) == (4271, 224)
     assert result.epochs == -(-1_000_000 // 4271) and result.steps == -(-result.epochs * 4271 // 32)
     assert "epochs of 4,271 pictures, 224 more held out)" in result.text
+    # They wait with the others, and the network is judged by them at every small grid and at the end.
+    assert result.memory.pictures == 4495 * 3 * 32 * 32
+    without = plan.forecast(preset(batch_size=32, epochs=result.epochs, **ALL), pictures=4271, channels=3)
+    grids = cadence.count(cadence.grids(5), result.steps, 4271, 32)
+    assert result.seconds - without.seconds == pytest.approx(2 * 256 / 3 * 0.01 * (grids + 1))
     few = plan.forecast(preset(batch_size=32, device="cpu"), pictures=19, channels=3)
     assert (few.pictures, few.held_out) == (19, 0) and "held out" not in few.text
 
@@ -95,6 +100,14 @@ def test_what_does_not_fit_here_is_said_and_what_would(monkeypatch):
     assert result.micro_batch == 1 and result.verdict == "does not fit"
     assert "more memory than is free here (286 MB)" in result.text
     assert "it would fit with --preset cpu" in sheet(result)
+
+
+def test_pictures_on_the_disk_take_no_memory():
+    for changes, there in (({}, True), ({"data_on": "disk"}, False)):
+        result = plan.forecast(preset(**ALL, **changes), pictures=640, channels=3)
+        assert result.memory.pictures == there * 640 * 3 * 32 * 32
+    many = plan.forecast(preset(size=256, **ALL), pictures=10**8, channels=3)
+    assert many.memory.pictures == 0 and many.data_set > many.room
 
 
 def test_the_colour_of_the_pictures_may_be_chosen():
