@@ -80,7 +80,7 @@ def fresh(
         settings["preset"] = best_preset(settings, device)
     config = preset(**settings, name=run.name)
     if "from_model" in settings:
-        config = growing.fit(config, model)
+        config = growing.fit(config, model.config)
     return run, config, info
 
 

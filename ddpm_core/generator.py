@@ -8,6 +8,7 @@ last call filled up with blanks where it must be. Arithmetic is float32 for the 
 import contextlib
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpm_core import checkpoint, devices, pictures
+from ddpm_core import checkpoint, devices, pictures, recipes
 from ddpm_core.config import DEFAULT_STEPS, SAMPLERS
 from ddpm_core.diffusion import guidance, latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
@@ -62,6 +63,11 @@ class Preview:
     def pictures(self) -> np.ndarray:
         """uint8 (N, H, W, C): these beliefs as pictures; at the last step the finished ones."""
         return pictures.to_uint8(self.x0)
+
+    @cached_property
+    def noisy(self) -> np.ndarray:
+        """uint8 (N, H, W, C): the pictures with the noise that they still have; at the last step none."""
+        return pictures.to_uint8(self.x)
 
 
 class Generator:
@@ -157,11 +163,20 @@ class Generator:
 
         return walk
 
-    def recipe(self, **request: Any) -> dict[str, Any]:
-        """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
-        config = self.model.config
-        made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
-        return {**made_by, **request}
+    @property
+    def about(self) -> dict[str, Any]:
+        """The model as a recipe names it: its run, file, hash, training steps and side in pixels."""
+        # A file may have any name on a command line; in a recipe a plain one stands for it, and the hash says which it is.
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", self.path.stem).lstrip("._-")[:90] or "model"
+        made_by = {"run": self.model.config.name, "model": name + ".pt", "hash": self.model.hash}
+        return {**made_by, "trained_steps": self.model.step, "size": self.size}
+
+    def recipe(self, what: str, **request: Any) -> dict[str, Any]:
+        """What a PNG should say about itself: the model, and the request in the terms of recipes.py.
+
+        Raises `UsageError` for a request that is none.
+        """
+        return recipes.compose(what, **{**self.about, **request})
 
     def denoise(self, which: int = ANY_CLASS) -> objective.Denoise:
         """The network as samplers want it, about pictures of one class: also for walks that begin elsewhere than at noise

@@ -5,22 +5,22 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-from PIL import ImageOps
 
-from ddpm_core import pictures, shelf
+from ddpm_core import gallery, pictures, recipes, sheet, shelf, trajectory
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
-from pages import widgets
+from ddpm_core.trajectory import Trajectory
+from pages import beside, drawing, widgets
 from pages.explorer import models as models_view
-from pages.texts import duration, number, t
+from pages.texts import number, stopwatch, t
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
+LONGEST_SLIDER = 200  # steps; more can be asked for by a recipe or a program
 PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
 
 Told = dict[str, Any]  # what the canvas shows; assets/canvas.js names the fields
@@ -42,7 +43,7 @@ def build(session: "Session") -> None:
             model = gr.Dropdown(
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
-            steps = _slider("steps", t("generation.steps"), 20, 1, 200, t("generation.steps.why"))
+            steps = _slider("steps", t("generation.steps"), 20, 1, LONGEST_SLIDER, t("generation.steps.why"))
             sampler = gr.Radio(
                 [(t("generation.sampler." + name), name) for name in SAMPLERS],
                 value=SAMPLERS[0],
@@ -79,12 +80,15 @@ def build(session: "Session") -> None:
                     each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
+            widgets.hold()
+            recall = widgets.recall()
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
             modes = widgets.modes()
             canvas = widgets.canvas()
             widgets.room()
 
-    for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
+    fields = (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed)
+    for field in fields:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
@@ -133,6 +137,9 @@ def build(session: "Session") -> None:
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
+    # The settings of an older picture come back (pages/recall.py says which); it takes no handler to put them in.
+    names = [field.elem_id for field in fields]
+    recall.recall(None, recall, list(fields), js=f"(wish) => Studio.recalled(wish, {names})", queue=False, **quiet)
 
 
 # ---- what the events do; plain functions of values, tested without a browser
@@ -160,18 +167,24 @@ class Maker:
             yield self._refuse(page, wrong.told)
             return
         seeds = range(first, first + count)
+        trail = Trajectory()
+
+        def walk(made: "Generator") -> "Iterator[Preview]":
+            return trail.watch(made, trajectory.noise_of(made, seeds), how["steps"], made.sample(seeds, **how))
 
         def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], _alt(first, count))}
 
         def finish(shots: Shots, seconds: str) -> Told:
-            recipe = shots[0].generator.recipe(seed=first, samples=count, **how)
-            files = [_png(f"{card.run}_seed{first}_{count}", _enlarged(shots[0]), recipe)]
+            made = _pictures(shots[0])
+            recipe = shots[0].generator.recipe("sample", run=card.run, seeds=list(seeds), **how)
+            kept = self._keep(f"{card.run}_seed{first}_{count}", recipe, [made])
             line = t("generation.done" if count > 1 else "generation.done.one", **_seeds(first, count), seconds=seconds)
-            grid = _grid(shots[0], _alt(first, count), recipe)
-            return {"view": "grid", "grid": grid, "files": files, "line": line}
+            grid = _grid(shots[0], _alt(first, count), recipe) | drawing.cells(made)
+            grid |= {"seeds": list(seeds), "key": kept.key, "trail": self.session.trails.put(trail)}
+            return {"view": "grid", "grid": grid, "files": [kept.file], "line": line + kept.note}
 
-        yield from self._relay(page, [card], lambda made: made.sample(seeds, **how), draw, finish)
+        yield from self._relay(page, [card], walk, draw, finish)
 
     def interpolate(
         self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any
@@ -192,14 +205,16 @@ class Maker:
 
         def finish(shots: Shots, seconds: str) -> Told:
             made = _pictures(shots[0])
-            recipe = shots[0].generator.recipe(seeds=[a, b], frames=count, **how)
+            mix = np.linspace(0, 1, count)[:, None].tolist()
+            recipe = shots[0].generator.recipe("interpolate", run=card.run, seeds=[a, b], mix=mix, **how)
             name, scale = f"{card.run}_seed{a}_to_{b}", _scale(made)
+            kept = self._keep(name, recipe, [made])
             pace = min(400, max(30, 2400 // count))  # about as many seconds whatever the number of frames
             gif = pictures.to_gif_bytes(made, recipe, scale=scale, milliseconds=pace)
-            files = [_png(name, _enlarged(shots[0]), recipe), _file(name + ".gif", "gif", gif)]
+            files = [kept.file, _file(name + ".gif", "gif", gif)]
             walk = {"frames": [pictures.to_data_uri(frame) for frame in made], "a": a, "b": b, "alt": alt}
             line = t("generation.walk.done", count=count, seconds=seconds, a=a, b=b)
-            return {"view": "walk", "walk": walk, "files": files, "line": line}
+            return {"view": "walk", "walk": walk, "files": files, "line": line + kept.note}
 
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
 
@@ -228,13 +243,14 @@ class Maker:
             }
 
         def finish(shots: Shots, seconds: str) -> Told:
-            rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
-            recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
-            files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
+            about = [shot.generator.about | {"run": card.run} for card, shot in zip(cards, shots, strict=True)]
+            recipe = recipes.compose("compare", models=about, seeds=list(seeds), **how)
+            kept = self._keep(f"compare_seed{first}_{count}", recipe, [_pictures(shot) for shot in shots])
             line = t("generation.compare.done", **_seeds(first, count), models=len(shots), seconds=seconds)
+            rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
             largest = max(cards, key=lambda card: card.size)
             figure = models_view.spectra(rows, largest.run, self.session.root, self.session.data_dir)
-            return {**draw(shots), "files": files, "line": line, "figure": figure}
+            return {**draw(shots), "files": [kept.file], "line": line + kept.note, "figure": figure}
 
         def walk(made: "Generator") -> Iterable["Preview"]:
             noise = models_view.shared_noise(seeds, sizes, made.size, made.channels)
@@ -260,6 +276,15 @@ class Maker:
         chosen = one if one in keys else keys[0] if keys else None
         return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
 
+    def _keep(self, name: str, recipe: dict[str, Any], made: list[np.ndarray]) -> "_Kept":
+        """The sheet of all pictures, kept in the gallery and to be saved. Where it cannot be kept, a note says why."""
+        png = pictures.to_png_bytes(sheet.draw(recipe, made), recipe=recipe)
+        file = _file(name + ".png", "png", png)
+        try:
+            return _Kept(file, gallery.keep(self.session.root, png, recipe).key)
+        except StudioError as error:
+            return _Kept(file, None, " " + t("generation.not-kept", why=str(error)))
+
     # ---- how a request is relayed
 
     def _relay(
@@ -270,15 +295,15 @@ class Maker:
         draw: Callable[[Shots], Told],
         finish: Callable[[Shots, str], Told],
     ) -> Iterator[Told]:
-        begun, shots = time.monotonic(), None
+        begun, waited, shots = time.monotonic(), self.session.waited, None
         job = self.desk.begin(page, lambda: self.shelf.work([card.path for card in chosen], walk))
         try:
             # Gradio closes a stream when its page goes only after the first word: so one comes before anything can wait.
-            yield {"busy": True, "done": 0, "line": self._progress(None, 0.0)}
+            yield {"busy": True, "done": 0, "line": self._progress(None, 0.0, 0.0)}
             for state in job.follow():
                 shots = state or shots
                 news = draw(state) if state else {}
-                line = self._progress(shots, time.monotonic() - begun)
+                line = self._progress(shots, time.monotonic() - begun, self.session.waited - waited)
                 yield {**news, "busy": True, "done": _done(shots) if shots else 0, "line": line}
             if self.desk.current(page) is not job:
                 yield gr.skip()  # a newer request of this page has the canvas
@@ -288,7 +313,9 @@ class Maker:
             elif job.error is not None or shots is None:
                 yield {"busy": False, "line": _sentence(job.error)}
             else:
-                yield {**finish(shots, _seconds(time.monotonic() - begun)), "busy": False, "done": 1}
+                seconds, cost = stopwatch(time.monotonic() - begun), beside.cost(self.session, waited)
+                told = finish(shots, seconds)
+                yield {**told, "line": " ".join(filter(None, [told["line"], cost])), "busy": False, "done": 1}
         finally:
             # Also when the page was closed: then this generator is, at one of the yields above.
             job.cancel()
@@ -298,11 +325,18 @@ class Maker:
         self.desk.clear(page)
         return {"busy": False, "line": line}
 
-    def _progress(self, shots: Shots | None, seconds: float) -> str:
-        run, status = self.session.current()
-        beside = run is not None and status is not None and status.state == "running"
-        words = t("generation.step", **_steps(shots), seconds=_seconds(seconds)) if shots else t("generation.loading")
-        return f"{words} {t('generation.beside', run=run.name)}" if beside and run is not None else words
+    def _progress(self, shots: Shots | None, seconds: float, waited: float) -> str:
+        words = t("generation.step", **_steps(shots), seconds=stopwatch(seconds)) if shots else t("generation.loading")
+        return " ".join(filter(None, [words, beside.turns(self.session, waited)]))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What became of a finished picture."""
+
+    file: dict[str, str]  # to be saved
+    key: str | None  # in the gallery
+    note: str = ""  # why it is not there
 
 
 class _Reading:
@@ -357,10 +391,6 @@ def _label(card: shelf.Card) -> str:
     return t("generation.card", run=card.run, kind=card.kind, size=card.size, step=number(card.step))
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
 def _done(shots: Shots) -> float:
     return sum(shot.preview.done if shot.preview else 0.0 for shot in shots) / len(shots)
 
@@ -389,16 +419,8 @@ def _grid(shot: shelf.Shot, alt: str, recipe: dict[str, Any] | None = None) -> d
     """The grid as an <img> takes it; while it is unfinished no larger than the page can swallow ten times a second."""
     made = _pictures(shot)
     if shot.preview is not None and shot.preview.done < 1:
-        pixels = made.shape[0] * made.shape[1] * made.shape[2]
-        every = math.ceil(math.sqrt(pixels / PREVIEW_PIXELS))
-        made = made[:, ::every, ::every]
-    # The gap grows with the picture: grids of different models then have the same shape.
-    gap = max(1, made.shape[1] // 16)
-    image = pictures.grid(made, gap=gap).convert("RGB")
-    # Where grid() paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
-    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap)
-    image.putalpha(ImageOps.invert(paper))
-    return {"src": pictures.to_data_uri(image, recipe=recipe), "alt": alt, "size": shot.generator.size}
+        made = drawing.thinned(made, PREVIEW_PIXELS)
+    return {"src": pictures.to_data_uri(drawing.grid(made), recipe=recipe), "alt": alt, "size": shot.generator.size}
 
 
 def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[str, Any]:
@@ -408,21 +430,12 @@ def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[
     head = {"key": card.key, "name": card.run, "about": about}
     if shot.preview is None:
         return head
-    return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _alt(first, count))}
+    return {**head, "seconds": stopwatch(shot.seconds), "grid": _grid(shot, _alt(first, count))}
 
 
 def _scale(made: np.ndarray) -> int:
     """Files are opened in viewers that blur small pictures: they come large enough, each pixel a square."""
     return max(1, 128 // made.shape[1])
-
-
-def _enlarged(shot: shelf.Shot) -> Any:
-    made = _pictures(shot)
-    return pictures.enlarge(pictures.grid(made), _scale(made))
-
-
-def _png(name: str, image: Any, recipe: dict[str, Any]) -> dict[str, str]:
-    return _file(name + ".png", "png", pictures.to_png_bytes(image, recipe=recipe))
 
 
 def _file(name: str, kind: str, content: bytes) -> dict[str, str]:

@@ -51,12 +51,18 @@ def sheet(plan: Forecast) -> str:
 def cards(plan: Forecast) -> list[str]:
     """One line for each of the graphics cards that people have."""
     lines = ["  on a graphics card of its own"]
-    for fit in plan.fits:
-        words = f"{fit.verdict}, {size(fit.memory.total)}, {batch_in_words(plan.config.batch_size, fit.micro_batch)}"
-        if fit.verdict != "fits":
-            words = f"{fit.verdict}, {size(fit.memory.total)}{_instead(plan, fit)}"
-        lines.append(f"  {fit.card // GB:6} GB {words}")
+    for each in plan.fits:
+        name, verdict, words = card(plan, each)
+        lines.append(f"  {name:>9} {verdict}, {words}")
     return lines
+
+
+def card(plan: Forecast, fit: Fit) -> tuple[str, str, str]:
+    """("12 GB", "fits", what it takes there and how the batch is made, or what would fit instead)."""
+    words = f"{size(fit.memory.total)}, {batch_in_words(plan.config.batch_size, fit.micro_batch)}"
+    if fit.verdict != "fits":
+        words = f"{size(fit.memory.total)}{_instead(plan, fit)}"
+    return f"{fit.card // GB} GB", fit.verdict, words
 
 
 def _instead(plan: Forecast, fit: Fit) -> str:
