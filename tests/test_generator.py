@@ -87,7 +87,7 @@ def test_where_only_one_size_gives_the_same_bits_the_others_are_filled_up(genera
 
 
 def test_requests_are_cut_into_the_sizes_that_are_known(generator):
-    assert generator.sizes == [16, 8, 4, 2, 1]
+    generator.sizes = [16, 8, 4, 2, 1]
     assert [size for _, size in generator._parts([-1] * 23)] == [16, 4, 2, 1]
     generator.sizes = [16]
     assert [(len(rows), size) for rows, size in generator._parts([-1] * 23)] == [(16, 16), (7, 16)]
