@@ -49,12 +49,12 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from starlette.middleware import Middleware
 
     from pages import look
-    from pages.explorer import KNOWN, own
+    from pages.explorer import KNOWN, inbox
     from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
     from pages.live import Live
 
-    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes()]
+    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *inbox.routes()]
     demo = page(session).queue(max_size=32)
     demo.launch(
         server_name=HOST,
