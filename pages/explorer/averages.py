@@ -56,7 +56,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
             fresh.put(length, functools.partial(_average, length, preview))
 
             def show(preview: "Preview" = preview, length: float = length, index: int = index) -> Told:
-                line = t("averages.line", length=f"{length:g}", step=preview.step, steps=preview.steps)
+                line = t("averages.line", percent=f"{100 * length:g}", step=preview.step, steps=preview.steps)
                 return {"averages": fresh.take(), "done": (index + preview.done) / len(LENGTHS), "line": line}
 
             yield show

@@ -140,7 +140,7 @@ def _drawn(
         yield show
     made = _pictures([step.x for step in last], count)
     files = saved(f"{recipe['run']}_{what}_seed{first}", made, recipe)
-    said = kept(session, made, recipe, t(f"own.{what}.done", count=count))
+    said = kept(session, made, recipe, t(f"own.{what}.done" if count > 1 else f"own.{what}.done.one", count=count))
     yield lambda: {"src": _grid(made), "original": pictures.to_data_uri(own), "files": files, "done": 1, "line": said}
 
 

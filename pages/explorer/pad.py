@@ -62,7 +62,7 @@ def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]
 
 
 def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then files."""
+    """asked: model, seeds, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then frames [src] and files."""
     seeds, count = _seeds(asked), whole(asked, "frames", 2, MOST_FRAMES, 48)
     spots = along(_path(asked.get("path")), count)
     card, how = shelf.find(session.root, asked.get("model")), _how(asked)
@@ -78,9 +78,10 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
             return {"done": preview.done, "line": line}
 
         yield show
-    files = saved(f"{card.run}_pad_{'_'.join(map(str, seeds))}", last.pictures, recipe, film=True)
-    said = kept(session, last.pictures, recipe, t("pad.film.done", count=count))
-    yield lambda: {"files": files, "done": 1, "line": said}
+    frames = last.pictures
+    files = saved(f"{card.run}_pad_{'_'.join(map(str, seeds))}", frames, recipe, film=True)
+    said = kept(session, frames, recipe, t("pad.film.done", count=count))
+    yield lambda: {"frames": list(map(pictures.to_data_uri, frames)), "files": files, "done": 1, "line": said}
 
 
 def along(path: list[list[float]], count: int) -> list[list[float]]:

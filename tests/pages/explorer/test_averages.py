@@ -6,40 +6,14 @@ import numpy as np
 import pytest
 
 from ddpm_core import gallery, pictures, recipes
-from ddpm_core.runs import Run
 from pages.explorer import averages
 
 HOW = {"model": "toys/ddpm_best.pt", "seed": 3, "samples": 2, "steps": 3, "sampler": "ddim"}
 
 
-def keep_snapshots(root, steps, name="toys"):
-    """Snapshots of averages of weights that go at random from the model's own."""
-    import torch
-
-    from ddpm_core import checkpoint
-    from ddpm_core.network.unet import UNet
-    from ddpm_core.training import snapshots
-    from ddpm_core.training.ema import PowerEMA, second_length
-
-    run = Run(root, name)
-    model = checkpoint.load_model(run.best_path)
-    network = UNet(model.config.network, model.channels).requires_grad_(False)
-    checkpoint.load_weights(network, model.weights, run.best_path)
-    length = model.config.ema_length
-    tracked = [PowerEMA(network, each) for each in (length, second_length(length))]
-    generator = torch.Generator().manual_seed(0)
-    for step in steps:
-        for weight in network.parameters():
-            weight += 0.1 * weight.std(correction=0) * torch.randn(weight.shape, generator=generator)
-        for average in tracked:
-            average.update(network, step)
-        snapshots.take(run, step, tracked)
-    return run
-
-
 @pytest.fixture
-def run(session):
-    return keep_snapshots(session.root, range(256, 2305, 256))
+def run(session, toy_snapshots):
+    return toy_snapshots(session.root, "toys", range(256, 2305, 256))
 
 
 def drawn_by(session, run, length, seeds, **how):
@@ -87,8 +61,8 @@ def test_the_file_is_a_grid_with_a_row_an_average_and_a_column_a_seed(session, r
     assert (gallery.pixels(kept) == np.asarray(pictures.grid(drawn, 2))).all()
 
 
-def test_what_the_snapshots_cannot_make_is_left_out(session, listen):
-    keep_snapshots(session.root, [256, 512])
+def test_what_the_snapshots_cannot_make_is_left_out(session, toy_snapshots):
+    toy_snapshots(session.root, "toys", [256, 512])
     told = follow(averages.make(session, HOW), 1)
     assert 0 < len(told) < len(averages.LENGTHS) and 0.25 not in told
     recipe = recipes.read_recipe(gallery.history(session.root)[0].path.read_bytes())

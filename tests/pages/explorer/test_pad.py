@@ -65,6 +65,7 @@ def test_a_path_becomes_a_film_that_opens_and_an_entry_of_the_gallery(session, m
     asked = {**HOW, "path": [[0, 0], [1, 0], [1, 1]], "frames": 5}
     told = listen.last(pad.make_film(session, asked))
     assert told["done"] == 1 and "5 frames" in told["line"]
+    assert [listen.pixels(frame).shape for frame in told["frames"]] == [(16, 16, 3)] * 5
     files = {file["kind"]: file for file in told["files"]}
     assert {kind: file["name"] for kind, file in files.items()} == {
         kind: f"toys_pad_3_1_4_15.{kind}" for kind in ("png", "gif", "mp4")
