@@ -49,13 +49,13 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from starlette.middleware import Middleware
 
     from pages import look
-    from pages.explorer import KNOWN, own
+    from pages.explorer import KNOWN, inbox
     from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
     from pages.live import Live
     from pages.made import Made
 
-    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes(), *Made(session).routes()]
+    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *inbox.routes(), *Made(session).routes()]
     demo = page(session).queue(max_size=32)
     demo.launch(
         server_name=HOST,

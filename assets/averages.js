@@ -2,6 +2,7 @@
 Studio.rooms.averages = () => {
   const { t, h, put } = Studio;
   const bench = Studio.bench("averages");
+  const files = Studio.saveLinks();
   const seed = h("input", { id: "averages_seed", type: "number", min: 0, step: 1, value: 0 });
   const samples = h("input", { id: "averages_samples", type: "number", min: 1, max: 16, step: 1, value: 9 });
   const image = Studio.pixelImage(460);
@@ -12,18 +13,20 @@ Studio.rooms.averages = () => {
   const at = (index) => {
     const average = averages[index];
     if (!average) return;
-    const words = t("averages.place", { length: average.length });
+    const percent = Number((100 * average.length).toPrecision(2));
+    const words = t("averages.place", { percent });
     slider.value = index;
     slider.setAttribute("aria-valuetext", words);
     put(place, words);
     image.src = average.src;
-    image.alt = t("averages.alt", { length: average.length });
+    image.alt = t("averages.alt", { percent });
   };
   slider.addEventListener("input", () => at(Number(slider.value)));
   const go = h("button", { id: "averages_go", type: "button", class: "go" }, t("averages.go"));
   go.addEventListener("click", () => {
     averages = [];
-    bench.ask("averages", { seed: Number(seed.value), samples: Number(samples.value) }, (told) => {
+    files.show([]);
+    bench.ask("averages", { seed: Studio.numberIn(seed), samples: Studio.numberIn(samples) }, (told) => {
       (told.averages || []).forEach((average) => {
         const known = averages.findIndex((each) => each.length === average.length);
         if (known < 0) averages.push(average);
@@ -35,7 +38,7 @@ Studio.rooms.averages = () => {
         stage.hidden = false;
         at(averages.length - 1);
       }
-      if (!told.busy && !told.error && !told.cancelled) bench.say(t("averages.done"));
+      if (told.files) files.show(told.files);
     });
   });
   const element = h(
@@ -45,6 +48,7 @@ Studio.rooms.averages = () => {
     h("div", { class: "room-form" }, h("label", { class: "field" }, t("generation.seed"), seed), h("label", { class: "field" }, t("generation.samples"), samples), go),
     bench.element,
     stage,
+    files.element,
   );
   return { element };
 };

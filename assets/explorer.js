@@ -70,19 +70,44 @@ Studio.modes = (element, refresh) => {
   });
 };
 
-// The place where the explorers that are no canvas show themselves; each is built when it is first opened.
+// The place where the explorers that are no canvas show themselves; each is built when it is first opened. Before there is a
+// model, all but the history say how to get one.
 Studio.room = (element) => {
+  const { t, h } = Studio;
   const root = element.querySelector(".room");
   const built = {};
+  const hasModels = () => Studio.models.list?.length > 0;
+  let had = hasModels();
+  Studio.models.watch(() => {
+    const has = hasModels();
+    if (has !== had || !root.firstChild) Studio.drawModes?.();
+    had = has;
+  });
   Studio.openRoom = (mode) => {
     const make = Studio.rooms[mode];
     root.hidden = !make;
     if (!make) return;
+    if (mode !== "history" && !hasModels()) {
+      const blanks = h("div", { class: "canvas-blanks", "aria-hidden": "true" }, ...[...Array(16)].map(() => h("i")));
+      const words = h("p", { class: "empty" }, `${t(`mode.${mode}.why`)} ${t("room.empty")}`);
+      return root.replaceChildren(...(Studio.models.list ? [h("div", { class: "canvas-empty" }, blanks, words)] : []));
+    }
     built[mode] ||= make();
     if (root.firstChild !== built[mode].element) root.replaceChildren(built[mode].element);
     built[mode].enter?.();
   };
   Studio.drawModes?.();
+};
+
+// What a number field says; null when it is empty, which the studio answers with a sentence.
+Studio.numberIn = (input) => (input.value === "" ? null : Number(input.value));
+
+// Pixels as squares where a picture is enlarged; where it is made smaller, the usual smooth way.
+Studio.squares = (image) => {
+  const fit = () => image.clientWidth && image.classList.toggle("pixels", image.naturalWidth <= image.clientWidth * devicePixelRatio);
+  image.addEventListener("load", fit);
+  new ResizeObserver(fit).observe(image);
+  return image;
 };
 
 // One line that tells, a progress bar, and Cancel. `ask` sends a question with the form's settings; `show` hears what comes.
@@ -91,7 +116,7 @@ Studio.bench = (part) => {
   const line = h("p", { class: "line", role: "status" });
   const cancel = h("button", { type: "button", class: "quiet bench-cancel", title: t("canvas.cancel.why") }, t("canvas.cancel"));
   const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
-  const element = h("div", { class: "bench", "data-busy": false }, h("div", { class: "canvas-head" }, line, cancel), progress);
+  const element = h("div", { class: "bench", "data-busy": "false" }, h("div", { class: "canvas-head" }, line, cancel), progress);
   let back = null;
   let cost = ""; // what it cost a run that trains beside it, told after whatever is said in the end
   const say = (text, busy = false) => {

@@ -1,7 +1,7 @@
 // A mask painted over a picture, in the model's own pixels: with the pointer, or a part chosen by name.
 Studio.mask = () => {
   const { t, h, put } = Studio;
-  const picture = h("img", { alt: "", class: "pixels" });
+  const picture = h("img", { alt: "" });
   const surface = h("canvas", { class: "pixels", width: 32, height: 32 });
   const stage = h("div", { id: "mask_stage", class: "mask-stage", role: "img", "aria-label": t("own.mask") }, picture, surface);
   const brush = h("input", { id: "mask_brush", type: "range", min: 1, max: 16, value: 5, step: 1 });

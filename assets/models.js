@@ -9,7 +9,7 @@ Studio.compareView = () => {
   const paint = Studio.painter(chart, plot);
   let columns = [];
   const column = () => {
-    const image = h("img", { class: "canvas-picture pixels", alt: "" });
+    const image = Studio.squares(h("img", { class: "canvas-picture", alt: "" }));
     const name = h("span", { class: "canvas-name" });
     const about = h("span", { class: "hint" });
     const seconds = h("span", { class: "canvas-seconds" });
@@ -42,8 +42,8 @@ Studio.compareView = () => {
 // Two models' grids one over the other: left of the line the one, right of it the other.
 Studio.wipe = () => {
   const { t, h } = Studio;
-  const under = h("img", { class: "canvas-picture pixels", alt: "" });
-  const over = h("img", { class: "canvas-picture pixels wipe-over", alt: "" });
+  const under = Studio.squares(h("img", { class: "canvas-picture", alt: "" }));
+  const over = Studio.squares(h("img", { class: "canvas-picture wipe-over", alt: "" }));
   const slider = h("input", { id: "wipe", type: "range", min: 0, max: 100, value: 50, step: 1, "aria-label": t("models.wipe") });
   const pick = (id) => h("select", { id, "aria-label": t("models." + id) });
   const [left, right] = [pick("wipe_left"), pick("wipe_right")];

@@ -25,7 +25,10 @@ Studio.rooms.own = () => {
         bench.say(error.told ? error.message : t("action.failed"));
       }
     };
-    input.addEventListener("change", () => take(input.files[0]));
+    input.addEventListener("change", () => {
+      take(input.files[0]);
+      input.value = ""; // the same file again is a choice, too
+    });
     element.addEventListener("dragover", (event) => {
       event.preventDefault();
       element.dataset.over = true;
@@ -62,7 +65,7 @@ Studio.rooms.own = () => {
   let task = "walk";
   const second = slot("b", t("own.second"));
   const choose = (chosen) => {
-    task = chosen;
+    task = element.dataset.task = chosen;
     tasks.forEach((each) => each.setAttribute("aria-pressed", each.dataset.task === task));
     put(why, t(`own.${task}.why`));
     put(go, t(`own.go.${task}`));
@@ -75,19 +78,22 @@ Studio.rooms.own = () => {
   // ---- what comes of it
   const walk = Studio.walkView();
   const errors = h("p", { class: "hint" });
-  const original = h("img", { class: "pixels", alt: t("own.original") });
-  const made = h("img", { id: "own_made", class: "pixels", alt: t("own.result") });
-  const pair = h("div", { class: "own-result" }, h("figure", {}, original, h("figcaption", { class: "hint" }, t("own.original"))), h("figure", {}, made, h("figcaption", { class: "hint" }, t("own.result"))));
-  const result = h("div", {});
+  const original = Studio.squares(h("img", { alt: t("own.original") }));
+  const made = Studio.pixelImage(480);
+  made.id = "own_made";
+  made.alt = t("own.result");
+  const pair = h("div", { class: "own-result" }, h("figure", {}, original, h("figcaption", { class: "hint" }, t("own.original"))), h("figure", { class: "own-made" }, made, h("figcaption", { class: "hint" }, t("own.result"))));
+  const result = h("div", { class: "own-made-of" });
   go.addEventListener("click", () => {
     files.show([]);
-    const common = { a: keys.a, b: keys.b, seed: Number(seed.input.value), samples: Number(samples.input.value) };
-    const asked = { walk: { frames: Number(frames.input.value) }, redraw: { strength: strength.value / 100 }, fill: { mask: mask.text() } }[task];
+    const common = { a: keys.a, b: keys.b, seed: Studio.numberIn(seed.input), samples: Studio.numberIn(samples.input) };
+    const asked = { walk: { frames: Studio.numberIn(frames.input) }, redraw: { strength: strength.value / 100 }, fill: { mask: mask.text() } }[task];
     if (task !== "walk") original.removeAttribute("src");
     bench.ask(`own-${task}`, { ...common, ...asked }, (told) => {
       if (told.frames) {
         walk.show({ walk: { frames: told.frames, a: t("own.first"), b: t("own.second"), alt: t("own.walk"), named: true } });
-        put(errors, told.errors.map((error, i) => `${t(i ? "own.second" : "own.first")}: ${t("own.error", error)}`).join(" "));
+        const [first, second] = told.errors;
+        put(errors, t("own.errors", { first: first.mean, first_db: first.psnr, second: second.mean, second_db: second.psnr }));
         result.replaceChildren(walk.element, errors);
       }
       if (told.src) {
@@ -105,10 +111,9 @@ Studio.rooms.own = () => {
   };
   Studio.how.watch(size);
   Studio.models.watch(size);
-  choose("walk");
   const element = h(
     "div",
-    {},
+    { class: "own-room" },
     h("div", { class: "modes own-tasks" }, ...tasks),
     why,
     h("div", { class: "own-slots" }, slot("a", t("own.first")), second),
@@ -118,5 +123,6 @@ Studio.rooms.own = () => {
     result,
     files.element,
   );
+  choose("walk");
   return { element, enter: size };
 };

@@ -7,6 +7,8 @@ Studio.rooms.pad = () => {
   const CORNERS = ["tl", "tr", "bl", "br"];
   const bench = Studio.bench("pad");
   const files = Studio.saveLinks();
+  const film = Studio.walkView();
+  film.element.hidden = true;
   const random = () => Math.floor(Math.random() * 1e6);
 
   // ---- corners
@@ -26,16 +28,17 @@ Studio.rooms.pad = () => {
     seed.addEventListener("change", () => draw());
     return { seed, lock, element: h("div", { class: `pad-corner pad-${corner}` }, h("span", { class: "hint" }, t("pad." + corner)), seed, roll, lock) };
   });
-  const seeds = () => corners.map(({ seed }) => Number(seed.value));
+  const seeds = () => corners.map(({ seed }) => Studio.numberIn(seed));
 
   // ---- the pad and the picture
-  const surface = h("canvas", { class: "pad-map pixels", width: 1, height: 1, "aria-hidden": "true" });
+  const surface = h("canvas", { class: "pad-map", width: 1, height: 1, "aria-hidden": "true" });
   const dot = h("i", { class: "pad-dot" });
   const pad = h("div", { id: "pad_surface", class: "pad-surface", tabindex: 0, role: "application", "aria-label": t("pad.surface"), "aria-describedby": "pad_place" }, surface, dot);
   const picture = h("canvas", { id: "pad_picture", class: "pad-picture pixels", width: 1, height: 1, role: "img", "aria-label": t("pad.picture") });
   const place = h("p", { id: "pad_place", class: "hint", role: "status" });
   let at = { u: 0.5, v: 0.5 };
   let map = null; // {image, side}
+  let drawn = null; // the model that it is of
   let timer = null;
   let path = null; // while recording
 
@@ -43,6 +46,14 @@ Studio.rooms.pad = () => {
     canvas.width = canvas.height = side;
     canvas.getContext("2d").drawImage(image, x, y, side, side, 0, 0, side, side);
   };
+  // Each pixel a square of whole pixels on the screen; the map, which may not fit so, is otherwise drawn smoothly.
+  const fit = () => {
+    const size = Studio.models.list?.find(([key]) => key === drawn)?.[1];
+    const room = picture.parentElement?.clientWidth * devicePixelRatio;
+    if (size && room) picture.style.width = `${(Math.max(1, Math.floor(room / size)) * size) / devicePixelRatio}px`;
+    surface.classList.toggle("pixels", Number.isInteger((surface.clientWidth * devicePixelRatio) / surface.width));
+  };
+  new ResizeObserver(fit).observe(surface);
   const coarse = () => {
     if (!map) return;
     const tile = map.image.naturalWidth / map.side;
@@ -50,10 +61,16 @@ Studio.rooms.pad = () => {
     onto(picture, map.image, x, y, tile);
     picture.dataset.exact = false;
   };
+  // The middle of a picture on the map is exactly its place; so the outermost half picture all around belongs to the edge.
+  const rim = () => 0.5 / (map ? map.side : 7);
+  const onPad = (share) => `${100 * (rim() + share * (1 - 2 * rim()))}%`;
+  const mark = () => {
+    dot.style.left = onPad(at.u);
+    dot.style.top = onPad(at.v);
+  };
   const move = (u, v) => {
     at = { u: Math.min(1, Math.max(0, u)), v: Math.min(1, Math.max(0, v)) };
-    dot.style.left = `${100 * at.u}%`;
-    dot.style.top = `${100 * at.v}%`;
+    mark();
     if (path) path.push([at.u, at.v]);
     put(place, t("pad.place", { u: Math.round(100 * at.u), v: Math.round(100 * at.v) }));
     coarse();
@@ -74,14 +91,20 @@ Studio.rooms.pad = () => {
       image.src = told.point.src;
     });
   };
-  const draw = () => {
+  const clear = () => {
     files.show([]);
+    film.element.hidden = true;
+  };
+  const draw = () => {
+    clear();
     bench.ask("pad-map", { seeds: seeds() }, (told) => {
       if (told.map) {
         const image = new Image();
         image.onload = () => {
           map = { image, side: told.map.side };
           onto(surface, image, 0, 0, image.naturalWidth);
+          fit();
+          mark();
           if (picture.dataset.exact !== "true") coarse();
         };
         image.src = told.map.src;
@@ -96,7 +119,8 @@ Studio.rooms.pad = () => {
 
   const follow = (event) => {
     const box = pad.getBoundingClientRect();
-    move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    const share = (far, whole) => (far / whole - rim()) / (1 - 2 * rim());
+    move(share(event.clientX - box.left, box.width), share(event.clientY - box.top, box.height));
   };
   pad.addEventListener("pointermove", (event) => (event.pointerType === "mouse" || event.buttons) && follow(event));
   pad.addEventListener("pointerdown", follow);
@@ -122,7 +146,13 @@ Studio.rooms.pad = () => {
     path = null;
     record.setAttribute("aria-pressed", false);
     put(record, t("pad.record"));
-    bench.ask("pad-film", { seeds: seeds(), path: walked, frames: 48 }, (told) => told.files && files.show(told.files));
+    clear();
+    bench.ask("pad-film", { seeds: seeds(), path: walked, frames: 48 }, (told) => {
+      if (!told.files) return;
+      film.element.hidden = false;
+      film.show({ walk: { frames: told.frames, a: t("pad.film.from"), b: t("pad.film.to"), alt: t("pad.film"), named: true } });
+      files.show(told.files);
+    });
   });
   const roll = h("button", { id: "pad_reroll", type: "button", class: "quiet", title: t("pad.reroll.why") }, t("pad.reroll.all"));
   roll.addEventListener("click", () => {
@@ -138,9 +168,9 @@ Studio.rooms.pad = () => {
     bench.element,
     h("div", { class: "pad-row" }, h("div", { class: "pad-frame" }, tl, tr, pad, bl, br), h("div", { class: "pad-side" }, picture, place)),
     h("div", { class: "room-form" }, roll, record),
+    film.element,
     files.element,
   );
-  let drawn = null; // the model that the map is of
   const fresh = () => {
     const model = Studio.how.values.model;
     if (!model || !Studio.shown(element)) return;

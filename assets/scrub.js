@@ -63,7 +63,7 @@ Studio.walkView = () => {
       put(to, named ? b : t("scrub.end", { seed: b }));
       const tick = (src, i) => {
         const words = t("scrub.place", { index: i + 1, count: frames.length });
-        return h("button", { type: "button", class: "film-tick", title: words, "aria-label": words, onclick: () => (halt(), at(i)) }, h("img", { class: "pixels", src, alt: "" }));
+        return h("button", { type: "button", class: "film-tick", title: words, "aria-label": words, onclick: () => (halt(), at(i)) }, Studio.squares(h("img", { src, alt: "" })));
       };
       ticks.replaceChildren(...frames.map(tick));
       at(0);

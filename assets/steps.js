@@ -6,6 +6,7 @@ Studio.rooms.steps = () => {
   const chosen = new Set([5, 10, 20, 50]);
   const used = new Set(NAMES.slice(0, 4));
   const bench = Studio.bench("steps");
+  const files = Studio.saveLinks();
   const seed = h("input", { id: "steps_seed", type: "number", min: 0, step: 1, value: 0 });
   const tick = (set, value, words, id) => {
     const box = h("input", { type: "checkbox", id, checked: set.has(value), onchange: () => (box.checked ? set.add(value) : set.delete(value)) });
@@ -14,26 +15,28 @@ Studio.rooms.steps = () => {
   const table = h("table", { class: "cells" });
   const go = h("button", { id: "steps_go", type: "button", class: "go" }, t("steps.go"));
   go.addEventListener("click", () => {
+    files.show([]);
     const counts = COUNTS.filter((count) => chosen.has(count));
     const samplers = NAMES.filter((name) => used.has(name));
     const cells = {};
     const cell = (sampler, count) => {
-      const image = h("img", { class: "pixels", alt: t("steps.alt", { sampler: t("generation.sampler." + sampler), steps: count }) });
+      const image = h("img", { alt: t("steps.alt", { sampler: t("generation.sampler." + sampler), steps: count }) });
       const seconds = h("span", { class: "hint" });
       cells[`${sampler}/${count}`] = { image, seconds };
-      return h("td", {}, image, seconds);
+      return h("td", {}, Studio.squares(image), seconds);
     };
     const head = h("tr", {}, h("td"), ...counts.map((count) => h("th", { scope: "col" }, t("steps.column", { steps: count }))));
     const row = (sampler) => h("tr", {}, h("th", { scope: "row" }, t("generation.sampler." + sampler)), ...counts.map((count) => cell(sampler, count)));
+    table.style.setProperty("--cell", counts.length > 4 ? "96px" : "128px");
     table.replaceChildren(h("tbody", {}, head, ...samplers.map(row)));
-    bench.ask("steps", { seed: Number(seed.value), counts, samplers }, (told) => {
+    bench.ask("steps", { seed: Studio.numberIn(seed), counts, samplers }, (told) => {
       (told.cells || []).forEach(({ sampler, steps, src, seconds, done }) => {
         const place = cells[`${sampler}/${steps}`];
         place.image.src = src;
         place.image.classList.toggle("unfinished", !done);
         put(place.seconds, done ? `${seconds.toFixed(2)} s` : "");
       });
-      if (!told.busy && !told.error && !told.cancelled) bench.say(t("steps.done", { seed: seed.value }));
+      if (told.files) files.show(told.files);
     });
   });
   const element = h(
@@ -47,6 +50,7 @@ Studio.rooms.steps = () => {
       go),
     bench.element,
     h("div", { class: "cells-scroll" }, table),
+    files.element,
   );
   return { element };
 };

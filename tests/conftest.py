@@ -15,6 +15,12 @@ def toy_run():
     return make_toy_run
 
 
+@pytest.fixture(scope="session")
+def toy_snapshots():
+    """toy_snapshots(root, name, steps): gives a toy run snapshots of averages of weights that go at random from its model's."""
+    return keep_toy_snapshots
+
+
 def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, seed: int = 0, width: int = 16) -> Path:
     import torch
 
@@ -34,3 +40,29 @@ def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, se
     run.create(config)
     checkpoint.save_model(run.best_path, checkpoint.Model(config, channels, (), 1482, 94848, 21, 0.1, weights))
     return run.best_path
+
+
+def keep_toy_snapshots(root: Path, name: str, steps):
+    import torch
+
+    from ddpm_core import checkpoint
+    from ddpm_core.network.unet import UNet
+    from ddpm_core.runs import Run
+    from ddpm_core.training import snapshots
+    from ddpm_core.training.ema import PowerEMA, second_length
+
+    run = Run(root, name)
+    model = checkpoint.load_model(run.best_path)
+    network = UNet(model.config.network, model.channels).requires_grad_(False)
+    checkpoint.load_weights(network, model.weights, run.best_path)
+    tracked = [
+        PowerEMA(network, length) for length in (model.config.ema_length, second_length(model.config.ema_length))
+    ]
+    generator = torch.Generator().manual_seed(0)
+    for step in steps:
+        for weight in network.parameters():
+            weight += 0.1 * weight.std(correction=0) * torch.randn(weight.shape, generator=generator)
+        for average in tracked:
+            average.update(network, step)
+        snapshots.take(run, step, tracked)
+    return run

@@ -84,7 +84,7 @@ def reconstruct(run: Run, length: float, step: int | None = None) -> dict[str, T
     files = run.snapshots()
     if not files:
         raise UsageError(
-            f"{run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run was"
+            f"the run {run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run was"
             " made without them. Use its model files, or train it on."
         )
     # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each

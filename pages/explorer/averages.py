@@ -6,13 +6,18 @@ import functools
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ddpm_core import pictures, shelf
+import numpy as np
+
+from ddpm_core import pictures, recipes, shelf
 from ddpm_core.errors import UsageError
 from ddpm_core.runs import Run
-from pages.explorer.stream import Asked, Pieces, Shown, Told, whole
+from pages.explorer.files import kept, made_by, saved
+from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ddpm_core.generator import Preview
     from ddpm_core.session import Session
 
@@ -21,46 +26,59 @@ MOST = 16
 
 
 def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seed, samples, steps, sampler. Told: averages [{length, src, done}].
+    """asked: model, seed, samples, steps, sampler. Told: averages [{length, src, done}], at the end files: one picture of them
+    all, a row an average, a column a seed.
 
     All averages that the run's snapshots can make are drawn, one after the other; those that they cannot are left out.
     """
     card = shelf.find(session.root, asked.get("model"))
     seed, count = whole(asked, "seed", 0, 2**53 - 1 - MOST, 0), whole(asked, "samples", 1, MOST, 9)
-    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": asked.get("sampler")}
+    seeds = list(range(seed, seed + count))
+    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked)}
     run = Run(session.root, card.run)
 
-    from ddpm_core import checkpoint
     from ddpm_core.generator import Generator as Pictures
-    from ddpm_core.training import snapshots
 
     plain = session.shelf.take(card.path)
+    model = made_by(plain, card)
     fresh = Pieces()
-    made: list[float] = []
-    refused = ""
-    for length in LENGTHS:
-        try:
-            weights = snapshots.reconstruct(run, length)
-        except checkpoint.CheckpointError:
-            raise
-        except UsageError as error:
-            refused = str(error)
+    drawn: dict[float, np.ndarray] = {}
+    refusal = None
+    for index, length in enumerate(LENGTHS):
+        weights = _weights(run, length)
+        if isinstance(weights, UsageError):
+            refusal = weights
             continue
-        made.append(length)
-        model = dataclasses.replace(plain.model, weights=weights)
-        generator = Pictures(model, card.path, plain.device, session.turns)
+        generator = Pictures(dataclasses.replace(plain.model, weights=weights), card.path, plain.device, session.turns)
         generator.turn = contextlib.nullcontext  # `slices` takes the turn
-        for preview in session.shelf.slices(generator.sample(range(seed, seed + count), **how)):
+        for preview in session.shelf.slices(generator.sample(seeds, **how)):
+            last = preview
             fresh.put(length, functools.partial(_average, length, preview))
 
-            def show(preview: "Preview" = preview, length: float = length) -> Told:
-                line = t("averages.line", length=f"{length:g}", step=preview.step, steps=preview.steps)
-                done = (LENGTHS.index(length) + preview.done) / len(LENGTHS)
-                return {"averages": fresh.take(), "done": done, "line": line}
+            def show(preview: "Preview" = preview, length: float = length, index: int = index) -> Told:
+                line = t("averages.line", percent=f"{100 * length:g}", step=preview.step, steps=preview.steps)
+                return {"averages": fresh.take(), "done": (index + preview.done) / len(LENGTHS), "line": line}
 
             yield show
-    if not made:
-        raise UsageError(refused)
+        drawn[length] = last.pictures
+    if not drawn:
+        assert refusal is not None
+        raise refusal
+    made = np.concatenate(list(drawn.values()))
+    recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), **how)
+    files = saved(f"{card.run}_averages_seed{seed}", made, recipe, columns=count)
+    said = kept(session, made, recipe, t("averages.done"), columns=count)
+    yield lambda: {"averages": fresh.take(), "files": files, "done": 1, "line": said}
+
+
+def _weights(run: Run, length: float) -> "dict[str, Tensor] | UsageError":
+    """The weights of this average, or why there are none. Raises `CheckpointError` for a damaged file."""
+    from ddpm_core.training import snapshots
+
+    try:
+        return snapshots.reconstruct(run, length)
+    except UsageError as error:
+        return error
 
 
 def _average(length: float, preview: "Preview") -> Told:

@@ -1,74 +1,32 @@
 """A person's own pictures: a walk between two of them, one drawn again from some noise level, a part of one filled in.
 
-A picture comes as the bytes of its file, once; the page then names it by its hash. It stays in memory only, the last few.
+The pictures themselves come by inbox.py; here they are named by the key that it gave.
 """
 
 import functools
-import hashlib
-import io
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from ddpm_core import gallery, pictures, recipes, shelf
+from ddpm_core import pictures, recipes, shelf
 from ddpm_core.config import SPACING_OF
-from ddpm_core.data.decoding import decode
-from ddpm_core.data.source import Look
-from ddpm_core.errors import StudioError, UsageError
-from pages.explorer.files import saved
-from pages.explorer.stream import Asked, Shown, Told, share, whole
+from ddpm_core.errors import UsageError
+from pages.explorer import inbox
+from pages.explorer.files import kept, made_by, saved
+from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ddpm_core.diffusion.samplers import Step
+    from ddpm_core.diffusion.samplers import Noise, Step
     from ddpm_core.generator import Generator as Pictures
     from ddpm_core.session import Session
 
-LARGEST_FILE = 30 << 20
-MOST_KEPT = 8
-THUMB = 256
 WALK_STEPS = 50  # up into noise and down again: with 20 the pictures come back visibly changed
 MOST_FRAMES, MOST_SAMPLES = 48, 9
-
-_files: OrderedDict[str, bytes] = OrderedDict()
-_lock = threading.Lock()
-
-
-def routes() -> list[Route]:
-    return [Route("/studio/own", receive, methods=["POST"])]
-
-
-async def receive(request: Request) -> Response:
-    """Body: the file's bytes. Answers {key, src}; one line for what is no picture."""
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > LARGEST_FILE:
-            return JSONResponse({"error": t("own.large", most=LARGEST_FILE >> 20)}, 413)
-    return await run_in_threadpool(_take_in, bytes(content))
-
-
-def _take_in(content: bytes) -> Response:
-    try:
-        shown = _decoded(content, THUMB, 3)
-    except UsageError as error:
-        return JSONResponse({"error": str(error)}, 415)
-    key = hashlib.sha256(content).hexdigest()[:32]
-    with _lock:
-        _files[key] = content
-        _files.move_to_end(key)
-        while len(_files) > MOST_KEPT:
-            _files.popitem(last=False)
-    return JSONResponse({"key": key, "src": pictures.to_data_uri(shown)})
 
 
 def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
@@ -80,34 +38,31 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     count = whole(asked, "frames", 2, MOST_FRAMES, 16)
     levels = generator.schedule.levels(WALK_STEPS, generator.model.config.sigma_max, "trailing")
     x0 = _signed(ends).to(generator.device)
+    spots = np.linspace(0, 1, count).round(6).tolist()
+    how = {"sampler": "ddim", "steps": WALK_STEPS, "pictures": _hashes(ends), "mix": [[spot] for spot in spots]}
+    recipe = recipes.compose("interpolate", **made_by(generator, card), **how)
 
     for step in session.shelf.slices(inversion.invert(generator.denoise(), x0, levels)):
         last = step
-        yield functools.partial(_progress, "own.invert.line", step.index, step.steps, 0.0)
-    spots = np.linspace(0, 1, count)
-    noise = mixing.mix_inverted(last.x.cpu(), mixing.line(spots.tolist()))
+        yield functools.partial(_progress, "invert", step.index, step.steps, 0.5 * step.index / step.steps)
+    noise = mixing.mix_inverted(last.x.cpu(), mixing.line(spots))
     for preview in session.shelf.slices(generator.walker(WALK_STEPS, "ddim", spacing="trailing")(noise)):
         drawn = preview
-        yield functools.partial(_progress, "own.walk.line", preview.step, preview.steps, 0.5)
+        yield functools.partial(_progress, "walk", preview.step, preview.steps, 0.5 + 0.5 * preview.done)
     frames = drawn.pictures
-    again = _signed([frames[0], frames[-1]]).to(generator.device)
-    error = inversion.reconstruction_error(x0, again)
-    recipe = generator.recipe("interpolate", run=card.run, sampler="ddim", steps=WALK_STEPS, pictures=_hashes(ends), mix=[[round(float(s), 6)] for s in spots]
-    )  # fmt: skip
+    error = inversion.reconstruction_error(x0, _signed([frames[0], frames[-1]]).to(generator.device))
+    errors = [
+        {"psnr": round(psnr, 1), "mean": round(mean, 2)} for psnr, mean in zip(*map(_numbers, error), strict=True)
+    ]
     files = saved(f"{card.run}_own_walk", frames, recipe, film=True)
-    said = _kept(session, frames, recipe, t("own.walk.done", count=count))
+    said = kept(session, frames, recipe, t("own.walk.done", count=count))
     yield lambda: {
         "frames": [pictures.to_data_uri(frame) for frame in frames],
-        "ends": [pictures.to_data_uri(end) for end in ends],
-        "errors": [{"psnr": round(psnr, 1), "mean": round(mean, 2)} for psnr, mean in zip(*map(_numbers, error), strict=True)],
+        "errors": errors,
         "files": files,
         "done": 1,
         "line": said,
-    }  # fmt: skip
-
-
-def _progress(words: str, step: int, steps: int, before: float) -> Told:
-    return {"done": before + 0.5 * step / steps, "line": t(words, step=step, steps=steps)}
+    }
 
 
 def make_redraw(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
@@ -116,14 +71,15 @@ def make_redraw(session: "Session", asked: Asked) -> Generator[Shown, None, None
 
     card, generator = _model(session, asked)
     own, strength = _picture(asked.get("a"), generator), share(asked, "strength", 0.5)
-    how = _How(asked, generator)
-    walk = editing.redraw(
-        generator.denoise(), how.sampler, _signed([own])[0].to(generator.device), how.levels, strength, how.noise, step_noise=how.step_noise
-    )  # fmt: skip
+    how, picture = _How(asked, generator), _signed([own])[0].to(generator.device)
     row = editing.start_row(strength, how.levels, generator.size)
     level = float(how.levels[row, 1] / how.levels[row, 0])
-    fields = {"level": round(level, 6), "pictures": _hashes([own]), "seeds": how.seeds}
-    yield from _drawn(session, card, generator, walk, own, "redraw", how, fields)
+    recipe = _recipe(generator, card, "redraw", own, how, level=round(level, 6))
+    walks = [
+        editing.redraw(generator.denoise(), how.sampler, picture, how.levels, strength, noise, step_noise=step_noise)
+        for noise, step_noise in how.parts(generator)
+    ]
+    yield from _drawn(session, walks, own, recipe)
 
 
 def make_fill(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
@@ -134,52 +90,70 @@ def make_fill(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
     card, generator = _model(session, asked)
     own, mask = _picture(asked.get("a"), generator), _mask(asked.get("mask"))
-    how = _How(asked, generator)
-    walk = editing.fill(
-        generator.denoise(), how.sampler, _signed([own])[0].to(generator.device), torch.from_numpy(mask), how.levels, how.noise,
-        step_noise=how.step_noise,
-    )  # fmt: skip
-    fields = {
-        "pictures": _hashes([own]),
-        "mask": recipes.picture_hash(mask[..., None].astype(np.uint8)),
-        "seeds": how.seeds,
-    }
-    yield from _drawn(session, card, generator, walk, own, "fill", how, fields)
+    how, picture = _How(asked, generator), _signed([own])[0].to(generator.device)
+    recipe = _recipe(generator, card, "fill", own, how, mask=recipes.picture_hash(mask[..., None].astype(np.uint8)))
+    walks = [
+        editing.fill(generator.denoise(), how.sampler, picture, torch.from_numpy(mask), how.levels, noise, step_noise=step_noise)
+        for noise, step_noise in how.parts(generator)
+    ]  # fmt: skip
+    yield from _drawn(session, walks, own, recipe)
 
 
 class _How:
     """What redrawing and filling in have in common: seeds, staircase, noise."""
 
     def __init__(self, asked: Asked, generator: "Pictures") -> None:
-        from ddpm_core.diffusion import latents, samplers
+        from ddpm_core.diffusion import samplers
 
         count = whole(asked, "samples", 1, MOST_SAMPLES, 4)
         first = whole(asked, "seed", 0, 2**53 - 1 - count, 0)
         self.seeds = list(range(first, first + count))
-        self.name, self.steps = str(asked.get("sampler"))[:40], whole(asked, "steps", 1, 1000, 20)
+        self.name, self.steps = sampler(asked), whole(asked, "steps", 1, 1000, 20)
         self.sampler = samplers.by_name(self.name)
         self.levels = generator.schedule.levels(self.steps, generator.model.config.sigma_max, SPACING_OF[self.name])
-        self.noise = latents.noise(self.seeds, generator.shape).to(generator.device)
-        self.step_noise = latents.step_noise(self.seeds, generator.shape, generator.device)
+
+    def parts(self, generator: "Pictures") -> "Iterator[tuple[Tensor, Noise]]":
+        """(noise, step_noise) for as many seeds as one network call takes, the last part filled up: a seed gives the same
+        picture alone and among others, and large models are asked often instead of long (see Generator)."""
+        from ddpm_core.diffusion import latents
+
+        seeds = self.seeds
+        while seeds:
+            size = next((size for size in generator.sizes if size <= len(seeds)), generator.sizes[-1])
+            part, seeds = (seeds + seeds[-1:] * size)[:size], seeds[size:]
+            noise = latents.noise(part, generator.shape).to(generator.device)
+            yield noise, latents.step_noise(part, generator.shape, generator.device)
 
 
 def _drawn(
-    session: "Session", card: shelf.Card, generator: "Pictures", walk: Iterable["Step"], own: np.ndarray, what: str, how: _How,
-    fields: dict[str, Any],
-) -> Generator[Shown, None, None]:  # fmt: skip
-    for step in session.shelf.slices(walk):
-        last = step
+    session: "Session", walks: Sequence[Iterator["Step"]], own: np.ndarray, recipe: dict[str, Any]
+) -> Generator[Shown, None, None]:
+    what, count, first = recipe["what"], len(recipe["seeds"]), recipe["seeds"][0]
+    for steps in session.shelf.slices(_together(walks)):
+        last = steps
 
-        def show(step: "Step" = step) -> Told:
-            line = t("generation.step", step=step.index, steps=step.steps, seconds="").rstrip(" ,.") + "."
-            return {"src": _grid(pictures.to_uint8(step.x0)), "done": step.index / step.steps, "line": line}
+        def show(steps: "tuple[Step, ...]" = steps) -> Told:
+            behind = min(step.index for step in steps) if len(steps) == len(walks) else 0
+            done = sum(step.index for step in steps) / (steps[0].steps * len(walks))
+            told = _progress("draw", behind, steps[0].steps, done)
+            return {**told, "src": _grid(_pictures([step.x0 for step in steps], count))} if behind else told
 
         yield show
-    made = pictures.to_uint8(last.x)
-    recipe = generator.recipe(what, run=card.run, sampler=how.name, steps=how.steps, **fields)
-    files = saved(f"{card.run}_{what}_seed{how.seeds[0]}", made, recipe)
-    said = _kept(session, made, recipe, t(f"own.{what}.done", count=len(made)))
+    made = _pictures([step.x for step in last], count)
+    files = saved(f"{recipe['run']}_{what}_seed{first}", made, recipe)
+    said = kept(session, made, recipe, t(f"own.{what}.done" if count > 1 else f"own.{what}.done.one", count=count))
     yield lambda: {"src": _grid(made), "original": pictures.to_data_uri(own), "files": files, "done": 1, "line": said}
+
+
+def _together(walks: Sequence[Iterator["Step"]]) -> Iterator[tuple["Step", ...]]:
+    """All walks at the same pace: after every network call, where those stand that have begun."""
+    stand: dict[int, Step] = {}
+    for i, walk in itertools.cycle(enumerate(walks)):
+        step = next(walk, None)
+        if step is None:  # the first to end, and so the last of the others has just done so
+            return
+        stand[i] = step
+        yield tuple(stand.values())
 
 
 # ---- reading
@@ -192,19 +166,7 @@ def _model(session: "Session", asked: Asked) -> "tuple[shelf.Card, Pictures]":
 
 def _picture(key: object, generator: "Pictures") -> np.ndarray:
     """The person's picture as the model sees it: uint8 (S, S, C)."""
-    with _lock:
-        content = _files.get(str(key))
-    if content is None:
-        raise UsageError(t("own.gone") if key else t("own.none"))
-    return _decoded(content, generator.size, generator.channels)
-
-
-def _decoded(content: bytes, size: int, channels: int) -> np.ndarray:
-    try:
-        look = Look(colour="grey" if channels == 1 else "colour")
-        return decode(io.BytesIO(content), size, look).transpose(1, 2, 0)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
-        raise UsageError(t("own.no-picture")) from None
+    return inbox.picture(key, generator.size, generator.channels)
 
 
 def _mask(given: object) -> np.ndarray:
@@ -233,13 +195,21 @@ def _hashes(own: list[np.ndarray]) -> list[str]:
     return [recipes.picture_hash(picture) for picture in own]
 
 
-def _kept(session: "Session", made: np.ndarray, recipe: dict[str, Any], said: str) -> str:
-    """Puts them into the history; where that fails, the line says so after what it said."""
-    try:
-        gallery.keep(session.root, pictures.to_png_bytes(pictures.grid(made), recipe=recipe), recipe)
-    except StudioError as error:
-        return f"{said} {error}"
-    return said
+def _pictures(parts: "list[Tensor]", count: int) -> np.ndarray:
+    import torch
+
+    return pictures.to_uint8(torch.cat(parts)[:count])
+
+
+def _progress(what: str, step: int, steps: int, done: float) -> Told:
+    return {"done": done, "line": t(f"own.{what}.line", step=step, steps=steps)}
+
+
+def _recipe(
+    generator: "Pictures", card: shelf.Card, what: str, own: np.ndarray, how: _How, **fields: Any
+) -> dict[str, Any]:
+    settings = {"sampler": how.name, "steps": how.steps, "pictures": _hashes([own]), "seeds": how.seeds}
+    return recipes.compose(what, **made_by(generator, card), **settings, **fields)
 
 
 def _numbers(values: "Tensor") -> list[float]:

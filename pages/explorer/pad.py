@@ -4,16 +4,17 @@ A coarse map of it is drawn first, with few steps; the page shows its nearest pi
 exact one when the pointer rests. A path over the pad becomes a film.
 """
 
+import functools
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from ddpm_core import gallery, pictures, shelf
-from ddpm_core.errors import StudioError, UsageError
-from pages.explorer.files import saved
-from pages.explorer.stream import Asked, Shown, Told, share, whole
+from ddpm_core import pictures, recipes, shelf
+from ddpm_core.errors import UsageError
+from pages.explorer.files import kept, made_by, saved
+from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ MOST_FRAMES = 96
 
 def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, seeds (4 corners), sampler. Told: map {src, side}, side x side pictures without gaps, row by row."""
-    seeds, generator = _seeds(asked), session.shelf.take(shelf.find(session.root, asked.get("model")).path)
+    seeds, card = _seeds(asked), shelf.find(session.root, asked.get("model"))
+    name, generator = sampler(asked), session.shelf.take(card.path)
     side = 7 if generator.size <= 64 else 5
     spots = np.linspace(0, 1, side)
     noise = _between(generator, seeds, [[u, v] for v in spots for u in spots])
-    for preview in session.shelf.slices(generator.walker(MAP_STEPS, _sampler(asked))(noise)):
+    for preview in session.shelf.slices(generator.walker(MAP_STEPS, name)(noise)):
 
         def show(preview: Any = preview) -> Told:
             mosaic = pictures.grid(preview.pictures, columns=side, gap=0)
@@ -47,27 +49,28 @@ def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
 
 def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds, u, v in 0..1, steps, sampler. Told: point {src, u, v}, with its recipe inside."""
+    """asked: model, seeds, u, v in 0..1, steps, sampler. Told: done, at the end point {src, u, v}, with its recipe inside."""
     u, v, seeds = share(asked, "u", 0.5), share(asked, "v", 0.5), _seeds(asked)
-    card = shelf.find(session.root, asked.get("model"))
+    card, how = shelf.find(session.root, asked.get("model")), _how(asked)
     generator = session.shelf.take(card.path)
-    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
+    recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=[[u, v]], **how)
     noise = _between(generator, seeds, [[u, v]])
-    for preview in session.shelf.slices(generator.walker(how["steps"], how["sampler"])(noise)):
+    for preview in session.shelf.slices(generator.walker(**how)(noise)):
         last = preview
-    recipe = generator.recipe("pad", run=card.run, seeds=seeds, mix=[[u, v]], **how)
+        yield functools.partial(dict, done=preview.done)  # between two steps the pointer may have gone on
     yield lambda: {"point": {"src": pictures.to_data_uri(last.pictures[0], recipe=recipe), "u": u, "v": v}}
 
 
 def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds, path [[u, v], ...], frames, steps, sampler. Told: frame src while it works, then files."""
+    """asked: model, seeds, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then frames [src] and files."""
     seeds, count = _seeds(asked), whole(asked, "frames", 2, MOST_FRAMES, 48)
     spots = along(_path(asked.get("path")), count)
-    card = shelf.find(session.root, asked.get("model"))
+    card, how = shelf.find(session.root, asked.get("model")), _how(asked)
     generator = session.shelf.take(card.path)
-    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": _sampler(asked)}
-    noise = _between(generator, seeds, spots)
-    for preview in session.shelf.slices(generator.walker(how["steps"], how["sampler"])(noise)):
+    mix = [[round(u, 6), round(v, 6)] for u, v in spots]
+    recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=mix, **how)
+    noise = _between(generator, seeds, mix)
+    for preview in session.shelf.slices(generator.walker(**how)(noise)):
         last = preview
 
         def show(preview: Any = preview) -> Told:
@@ -75,18 +78,10 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
             return {"done": preview.done, "line": line}
 
         yield show
-    recipe = generator.recipe(
-        "pad", run=card.run, seeds=seeds, mix=[[round(u, 6), round(v, 6)] for u, v in spots], **how
-    )
-    name = f"{card.run}_pad_{'_'.join(map(str, seeds))}"[:80]
     frames = last.pictures
-    files = saved(name, frames, recipe, film=True)
-    said = t("pad.film.done", count=count)
-    try:
-        gallery.keep(session.root, pictures.to_png_bytes(pictures.grid(frames), recipe=recipe), recipe)
-    except StudioError as error:
-        said = f"{said} {error}"
-    yield lambda: {"files": files, "done": 1, "line": said}
+    files = saved(f"{card.run}_pad_{'_'.join(map(str, seeds))}", frames, recipe, film=True)
+    said = kept(session, frames, recipe, t("pad.film.done", count=count))
+    yield lambda: {"frames": list(map(pictures.to_data_uri, frames)), "files": files, "done": 1, "line": said}
 
 
 def along(path: list[list[float]], count: int) -> list[list[float]]:
@@ -116,12 +111,13 @@ def _seeds(asked: Asked) -> list[int]:
     return [whole({"seed": seed}, "seed", 0, 2**53 - 1, 0) for seed in given]
 
 
-def _sampler(asked: Asked) -> str:
-    return str(asked.get("sampler"))[:40]
+def _how(asked: Asked) -> dict[str, Any]:
+    return {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked)}
 
 
 def _path(given: object) -> list[list[float]]:
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_POINTS:
         raise UsageError(t("pad.path"))
-    points = [point if isinstance(point, list) and len(point) == 2 else [None, None] for point in given]
-    return [[share({"u": u}, "u", 0.5), share({"v": v}, "v", 0.5)] for u, v in points]
+    if not all(isinstance(point, list) and len(point) == 2 for point in given):
+        raise UsageError(t("pad.path"))
+    return [[share({"u": u}, "u", 0.5), share({"v": v}, "v", 0.5)] for u, v in given]

@@ -2,16 +2,20 @@
 
 import functools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ddpm_core import pictures, shelf
+import numpy as np
+
+from ddpm_core import pictures, recipes, shelf
 from ddpm_core.config import SAMPLERS, TWO_CALLS
 from ddpm_core.errors import UsageError
-from pages.explorer.stream import Asked, Pieces, Shown, Told, whole
+from pages.explorer.files import kept, made_by, saved
+from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
+    from ddpm_core.generator import Generator as Pictures
     from ddpm_core.generator import Preview
     from ddpm_core.session import Session
 
@@ -20,36 +24,59 @@ MOST_CALLS = 4000  # of the network in one question
 
 
 def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seed, counts [20, ...], samplers ["ddim", ...]. Told: cells [{sampler, steps, src, seconds, done}]."""
+    """asked: model, seed, counts [20, ...], samplers ["ddim", ...]. Told: cells [{sampler, steps, src, seconds, done}],
+    at the end files: one picture of them all, a row a sampler, a column a number of steps."""
     card = shelf.find(session.root, asked.get("model"))
     seed = whole(asked, "seed", 0, 2**53 - 1, 0)
     counts, samplers = _counts(asked.get("counts")), _samplers(asked.get("samplers"))
-    all_calls = sum(2 * count - 1 if sampler in TWO_CALLS else count for sampler in samplers for count in counts)
+    all_calls = sum(2 * count - 1 if name in TWO_CALLS else count for name in samplers for count in counts)
     if all_calls > MOST_CALLS:
         raise UsageError(t("steps.many", most=MOST_CALLS))
     generator = session.shelf.take(card.path)
+    recipe = recipes.compose("steps", **made_by(generator, card), seeds=[seed], sampler=samplers, steps=counts)
 
     fresh = Pieces()
+    drawn: list[np.ndarray] = []
     calls = 0
-    for sampler in samplers:
+    for name in samplers:
         for count in counts:
-            seconds, began = 0.0, time.monotonic()
-            for preview in session.shelf.slices(generator.sample([seed], steps=count, sampler=sampler)):
-                seconds += time.monotonic() - began
+            walk = _timed(generator.sample([seed], steps=count, sampler=name), generator)
+            for preview, seconds in session.shelf.slices(walk):
+                last = preview
                 calls += 1
-                fresh.put((sampler, count), functools.partial(_cell, sampler, count, preview, seconds))
+                fresh.put((name, count), functools.partial(_cell, name, count, preview, seconds))
 
                 def show(calls: int = calls) -> Told:
                     line = t("steps.line", done=calls, all=all_calls)
                     return {"cells": fresh.take(), "done": calls / all_calls, "line": line}
 
                 yield show
-                began = time.monotonic()  # the time of others, who took their turn or drew, is not this picture's
+            drawn.append(last.pictures)
+    made = np.concatenate(drawn)
+    files = saved(f"{card.run}_steps_seed{seed}", made, recipe, columns=len(counts))
+    said = kept(session, made, recipe, t("steps.done", seed=seed), columns=len(counts))
+    yield lambda: {"cells": fresh.take(), "files": files, "done": 1, "line": said}
 
 
-def _cell(sampler: str, steps: int, preview: "Preview", seconds: float) -> Told:
+def _timed(walk: Iterable["Preview"], generator: "Pictures") -> Iterator[tuple["Preview", float]]:
+    """Each preview with the seconds worked for it and those before: not what others did who had their turn in between."""
+    previews, seconds = iter(walk), 0.0
+    while True:
+        began = time.monotonic()
+        preview = next(previews, None)
+        if preview is None:
+            return
+        if generator.device.type == "cuda":  # it works on while Python is far ahead
+            import torch
+
+            torch.cuda.synchronize(generator.device)
+        seconds += time.monotonic() - began
+        yield preview, seconds
+
+
+def _cell(name: str, steps: int, preview: "Preview", seconds: float) -> Told:
     return {
-        "sampler": sampler,
+        "sampler": name,
         "steps": steps,
         "src": pictures.to_data_uri(preview.pictures[0]),
         "seconds": round(seconds, 3),
@@ -65,7 +92,8 @@ def _counts(given: object) -> list[int]:
 
 
 def _samplers(given: object) -> list[str]:
-    chosen = [name for name in SAMPLERS if isinstance(given, list) and name in given]
+    """In the order of SAMPLERS, each once."""
+    chosen = {sampler({"sampler": name}) for name in given} if isinstance(given, list) else set()
     if not chosen:
         raise UsageError(t("steps.samplers"))
-    return chosen
+    return [name for name in SAMPLERS if name in chosen]

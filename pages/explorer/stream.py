@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from pages import beside
@@ -28,7 +29,7 @@ Told = dict[str, Any]  # one line of an answer
 Shown = Callable[[], Told]  # a line that costs nothing until somebody is there to see it
 Explorer = Callable[["Session", Asked], Generator[Shown, None, None]]
 
-LARGEST_QUESTION = 200_000  # bytes: settings, seeds, a mask; a person's pictures go their own way (own_picture.py)
+LARGEST_QUESTION = 200_000  # bytes: settings, seeds, a mask; a person's pictures go their own way (inbox.py)
 
 
 class Pieces:
@@ -124,6 +125,8 @@ def _line(told: Told) -> bytes:
 def whole(asked: Asked, name: str, low: int, high: int, default: int) -> int:
     """A whole number of the question; 5.0 is 5. Raises `UsageError`."""
     value = asked.get(name, default)
+    if value is None:  # a field that somebody emptied
+        raise UsageError(t("error.empty", name=t("generation.name." + name), example=default))
     exact = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(exact, bool) or not isinstance(exact, int) or not low <= exact <= high:
         raise UsageError(
@@ -138,3 +141,11 @@ def share(asked: Asked, name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UsageError(t("explorer.share", name=t("generation.name." + name), value=repr(value)[:40]))
     return float(value)
+
+
+def sampler(asked: Asked) -> str:
+    """The name of a sampler. Raises `UsageError`."""
+    name = asked.get("sampler")
+    if name not in SAMPLERS:
+        raise UsageError(t("generation.sampler.unknown", sampler=repr(name)[:40], known=", ".join(SAMPLERS)))
+    return name
