@@ -31,6 +31,7 @@ the next one that seed + 1, and so on: to see only the fourth picture of --seed=
 """
 
 STRIP = 9  # pictures in the strip of an interpolation; the GIF shows all frames
+MOST_COMPARED = 32  # models
 
 
 def parser() -> commandline.Parser:
@@ -131,6 +132,8 @@ def models_of(given: dict[str, Any], root: Path) -> list[Path]:
     if "compare" in given and "scale" in given:
         raise UsageError("--scale and --compare do not go together: a comparison brings all models to one height.")
     named = given.get("compare") or [given["model"]] if "model" in given or "compare" in given else []
+    if len(named) > MOST_COMPARED:
+        raise UsageError(f"--compare takes up to {MOST_COMPARED} models: leave some away.")
     if not all(named):
         raise UsageError("the name of a model is empty: name a file such as checkpoints/NAME/ddpm_best.pt.")
     if not named:
@@ -146,15 +149,13 @@ def newest_model(root: Path) -> str:
 
 
 def sample(generator: "Generator", given: dict[str, Any], root: Path, output: Path | None) -> None:
-    from ddpm_core import pictures
+    from ddpm_core import pictures, sheet
 
-    seed, count, request = given.get("seed", 0), given.get("samples", 16), request_of(given)
-    seeds = range(seed, seed + count)
-    made = watched(generator.sample(seeds, **request), f"{count} picture{'s' * (count > 1)}")
-    output = output or free_path(root, generator, f"generated_seed{seed}_{count}")
-    recipe = generator.recipe(seed=seed, samples=count, **request)
-    image = pictures.enlarge(pictures.grid(made.pictures), scale_of(given, generator))
-    pictures.save_png(image, output, recipe)
+    seeds, request = seeds_of(given, 16), request_of(given)
+    recipe = generator.recipe("sample", seeds=seeds, **request)
+    made = watched(generator.sample(seeds, **request), f"{len(seeds)} picture{'s' * (len(seeds) > 1)}")
+    output = output or free_path(root, generator, f"generated_seed{seeds[0]}_{len(seeds)}")
+    pictures.save_png(sheet.draw(recipe, [made.pictures], scale_of(given, generator)), output, recipe)
     print(f"wrote {output}")
 
 
@@ -163,10 +164,10 @@ def interpolate(generator: "Generator", given: dict[str, Any], root: Path, outpu
 
     from ddpm_core import pictures
 
-    seed, frames, request = given.get("seed", 0), given.get("frames", 25), request_of(given)
-    made = watched(generator.interpolate(seed, seed + 1, frames, **request), f"{frames} frames").pictures
-    output = output or free_path(root, generator, f"interpolation_seed{seed}_to_{seed + 1}")
-    recipe = generator.recipe(seeds=[seed, seed + 1], frames=frames, **request)
+    (a, b), frames, request = seeds_of({**given, "samples": 2}, 2), given.get("frames", 25), request_of(given)
+    recipe = generator.recipe("interpolate", seeds=[a, b], mix=np.linspace(0, 1, frames)[:, None].tolist(), **request)
+    made = watched(generator.interpolate(a, b, frames, **request), f"{frames} frames").pictures
+    output = output or free_path(root, generator, f"interpolation_seed{a}_to_{b}")
     shown = np.linspace(0, frames - 1, min(frames, STRIP)).round().astype(int)
     scale = scale_of(given, generator)
     strip = pictures.enlarge(pictures.grid(made[shown], columns=len(shown)), scale)
@@ -179,19 +180,22 @@ def interpolate(generator: "Generator", given: dict[str, Any], root: Path, outpu
 
 
 def compare(generators: "list[Generator]", given: dict[str, Any], root: Path, output: Path | None) -> None:
-    from ddpm_core import pictures
+    from ddpm_core import pictures, recipes, sheet
 
-    seed, count, request = given.get("seed", 0), given.get("samples", 8), request_of(given)
-    rows = []
-    for generator in generators:
-        name = generator.model.config.name
-        made = watched(generator.sample(range(seed, seed + count), **request), name)
-        label = f"{name} ({generator.path.name}), {generator.size} x {generator.size} pixels"
-        rows.append((label, made.pictures))
-    output = output or free_path(root, generators[0], f"compare_seed{seed}_{count}")
-    models = [generator.recipe() for generator in generators]
-    pictures.save_png(pictures.comparison(rows), output, {"models": models, "seed": seed, "samples": count, **request})
+    seeds, request = seeds_of(given, 8), request_of(given)
+    recipe = recipes.compose("compare", models=[generator.about for generator in generators], seeds=seeds, **request)
+    made = [watched(g.sample(seeds, **request), g.model.config.name).pictures for g in generators]
+    output = output or free_path(root, generators[0], f"compare_seed{seeds[0]}_{len(seeds)}")
+    pictures.save_png(sheet.draw(recipe, made), output, recipe)
     print(f"wrote {output}")
+
+
+def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
+    """The seeds that were asked for; `samples` of them if nobody said how many."""
+    first, count = given.get("seed", 0), given.get("samples", samples)
+    if first + count > 2**63:
+        raise UsageError(f"--seed {first} leaves too few seeds for {count} pictures: choose a smaller one.")
+    return list(range(first, first + count))
 
 
 def request_of(given: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Model:
     epoch: int  # passes over the data, rounded down
     loss: float | None  # smoothed training loss when it was saved
     weights: dict[str, Tensor]
+    hash: str = ""  # 12 letters that name the file it was read from, as recipes.model_hash does; "" if it was in none
 
 
 def save_model(path: Path | str, model: Model) -> None:
@@ -109,6 +110,7 @@ def load_model(path: Path | str) -> Model:
         epoch=content["epoch"],
         loss=content.get("loss"),
         weights=weights,
+        hash=content["seal"][:12],
     )
 
 
@@ -284,7 +286,7 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
     try:
         # One handle for all: a training run may replace the file between two openings.
         with open(path, "rb") as file:
-            _check_seal(file, path)
+            seal = _check_seal(file, path)
             _check_archive(file, path)
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -312,11 +314,11 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is a {content['format'].split()[-1]} file, not a {kind.split()[-1]} file: {fix}."
         )
-    return content
+    return {**content, "seal": seal}
 
 
-def _check_seal(file: BinaryIO, path: Path) -> None:
-    """CheckpointError unless the file ends in the seal of what comes before it, down to the last bit."""
+def _check_seal(file: BinaryIO, path: Path) -> str:
+    """The sha256 that the file is sealed with. CheckpointError unless it is that of what comes before it, to the last bit."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         raise CheckpointError(f"{path} is empty: {_TORN}.")
@@ -337,6 +339,7 @@ def _check_seal(file: BinaryIO, path: Path) -> None:
     )  # the comment's length as torch.save left it: the seal is the hash of the archive without seal
     if tail[2:] != _SEAL + digest.hexdigest().encode():
         raise CheckpointError(f"{path} is damaged (its checksum does not match): {_TORN}.")
+    return digest.hexdigest()
 
 
 def _what_else(file: BinaryIO, tail: bytes) -> str:

@@ -8,6 +8,7 @@ last call filled up with blanks where it must be. Arithmetic is float32 for the 
 import contextlib
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -156,6 +157,14 @@ class Generator:
             )
 
         return walk
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The model as a recipe names it: its run, file, hash, training steps and side in pixels."""
+        # A file may have any name on a command line; in a recipe a plain one stands for it, and the hash says which it is.
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", self.path.stem).lstrip("._-")[:90] or "model"
+        made_by = {"run": self.model.config.name, "model": name + ".pt", "hash": self.model.hash}
+        return {**made_by, "trained_steps": self.model.step, "size": self.size}
 
     def recipe(self, **request: Any) -> dict[str, Any]:
         """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""

@@ -17,6 +17,8 @@ from ddpm_core.errors import DataError
 RECIPE_KEY = "ddpm-studio"  # the PNG text chunk that says how a picture was made
 PAPER = 255  # white between the pictures
 INK = 40
+BAND = 22  # pixels, the height of a label in a comparison
+COMPARISON_GAP = 4
 
 
 def to_uint8(x: Any) -> np.ndarray:
@@ -35,7 +37,7 @@ def to_image(picture: np.ndarray) -> Image.Image:
 def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
     """uint8 (N, H, W, C), N >= 1 -> one image, row by row, `gap` white pixels between and around. columns None = near square."""
     count, height, width, channels = pictures.shape
-    columns = min(count, columns or math.ceil(math.sqrt(count)))
+    columns = min(count, columns or near_square(count))
     rows = math.ceil(count / columns)
     canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), PAPER, np.uint8)
     for i, picture in enumerate(pictures):
@@ -44,31 +46,40 @@ def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> Imag
     return to_image(canvas)
 
 
+def near_square(count: int) -> int:
+    """The columns of a grid of so many pictures."""
+    return math.ceil(math.sqrt(count))
+
+
 def enlarge(image: Image.Image, scale: int) -> Image.Image:
     """Every pixel as a square of scale x scale: small pictures are shown large, never blurred."""
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST) if scale > 1 else image
 
 
-def comparison(rows: Sequence[tuple[str, np.ndarray]], gap: int = 4) -> Image.Image:
+def comparison(rows: Sequence[tuple[str, np.ndarray]], gap: int = COMPARISON_GAP) -> Image.Image:
     """One labelled row a model: [(label, uint8 (N, H, W, C)), ...] -> an image, all pictures about as high as the largest.
 
     Each pixel becomes a whole number of pixels, so sides that do not divide the largest come out a little smaller.
     """
-    side = max(128, *(pictures.shape[1] for _, pictures in rows))
+    largest = max(pictures.shape[1] for _, pictures in rows)
     strips = []
     for label, pictures in rows:
-        scale = max(1, side // pictures.shape[1])
+        scale = comparison_scale(pictures.shape[1], largest)
         strips.append((label, grid(pictures.repeat(scale, 1).repeat(scale, 2), len(pictures), gap)))
     font = ImageFont.load_default(14)
-    band = 22  # height of a label
-    size = max(strip.width for _, strip in strips), sum(band + strip.height for _, strip in strips)
+    size = max(strip.width for _, strip in strips), sum(BAND + strip.height for _, strip in strips)
     canvas = Image.new("RGB", size, (PAPER,) * 3)
     draw, top = ImageDraw.Draw(canvas), 0
     for label, strip in strips:
         draw.text((gap, top + 3), label, fill=(INK,) * 3, font=font)
-        canvas.paste(strip, (0, top + band))
-        top += band + strip.height
+        canvas.paste(strip, (0, top + BAND))
+        top += BAND + strip.height
     return canvas
+
+
+def comparison_scale(side: int, largest: int) -> int:
+    """What each pixel of a picture `side` wide is enlarged to beside one that is `largest` wide."""
+    return max(1, max(128, largest) // side)
 
 
 def save_png(image: Image.Image, path: Path | str, recipe: dict[str, Any] | None = None) -> None:

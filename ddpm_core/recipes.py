@@ -188,7 +188,7 @@ _FIELDS: dict[str, tuple[_Check, str]] = {
     "version": _whole(1, VERSION),
     "what": (lambda value: value in WHATS, "a thing to make"),
     **_MODEL,
-    "models": _list((_is_model, f"a model's {', '.join(_MODEL)}"), 1, 8),
+    "models": _list((_is_model, f"a model's {', '.join(_MODEL)}"), 1, 32),
     "sampler": _or(_WORD, _list(_WORD, 1, 16)),
     "steps": _or(_STEPS, _list(_STEPS, 1, 16)),
     "spacing": _WORD,

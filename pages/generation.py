@@ -237,8 +237,9 @@ class Maker:
             return {**draw(shots), "files": files, "line": line, "figure": figure}
 
         def walk(made: "Generator") -> Iterable["Preview"]:
-            noise = models_view.shared_noise(seeds, sizes, made.size, made.channels)
-            return made.walker(**how)(noise)
+            from ddpm_core.diffusion import mixing  # here: the page does not wait for torch
+
+            return made.walker(**how)(mixing.noise_for(seeds, sizes, made.shape))
 
         sizes = sorted({card.size for card in cards})
         yield from self._relay(page, cards, walk, draw, finish)

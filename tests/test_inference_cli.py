@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import inference_high_res
-from ddpm_core import checkpoint, pictures
+from ddpm_core import checkpoint, pictures, recipes
 from ddpm_core.config import SAMPLERS, NetworkConfig, RunConfig
 from ddpm_core.diffusion import samplers
 from ddpm_core.generator import Generator
@@ -90,7 +90,8 @@ def test_the_guides_first_line_makes_a_grid_that_is_the_generators(here, capsys)
     with Image.open(path) as image:  # 32 pixels are drawn as 128
         assert np.array_equal(np.asarray(image), np.asarray(pictures.enlarge(pictures.grid(expected), 4)))
     recipe = pictures.read_recipe(path)
-    assert recipe == generator.recipe(seed=0, samples=16, steps=2, sampler="dpm++2m")
+    assert recipe == generator.recipe("sample", seeds=list(range(16)), steps=2, sampler="dpm++2m")
+    assert recipes.read_recipe(path.read_bytes()) == recipe  # of a known version, as the studio takes it back
 
 
 def test_steps_output_seed_sampler_and_scale(here):
@@ -101,8 +102,8 @@ def test_steps_output_seed_sampler_and_scale(here):
     with Image.open(path) as image:
         assert image.size == (36, 36)
     assert made(*line, "--steps=3", "--seed=3", "--sampler=ddim") == set()  # one of ours may be replaced
-    assert {key: pictures.read_recipe(path)[key] for key in ("seed", "sampler", "steps")} == {
-        "seed": 3,
+    assert {key: pictures.read_recipe(path)[key] for key in ("seeds", "sampler", "steps")} == {
+        "seeds": [3],
         "sampler": "ddim",
         "steps": 3,
     }
@@ -133,13 +134,14 @@ def test_interpolate_makes_a_strip_and_a_gif_between_the_seeds(here, capsys):
     made(SMALL, "--interpolate", "--frames=3", QUICK, "--output=way.png")
     assert pictures.read_recipe("way.gif") == pictures.read_recipe("way.png")
     assert pictures.read_recipe("way.gif")["seeds"] == [0, 1]
+    assert pictures.read_recipe("way.gif")["mix"] == [[0.0], [0.5], [1.0]]
 
 
 def test_compare_shows_models_of_different_sizes_from_the_same_seeds(here):
     models = [f"checkpoints/toy_{size}x{size}/ddpm_best.pt" for size in (16, 32, 64)]
     assert made("--compare", *models, "--samples=3", "--seed=2", QUICK) == {"samples/toy_16x16/compare_seed2_3.png"}
     recipe = pictures.read_recipe("samples/toy_16x16/compare_seed2_3.png")
-    assert [model["size"] for model in recipe["models"]] == [16, 32, 64] and recipe["seed"] == 2
+    assert [model["size"] for model in recipe["models"]] == [16, 32, 64] and recipe["seeds"] == [2, 3, 4]
     with Image.open("samples/toy_16x16/compare_seed2_3.png") as image:
         assert image.width == 3 * 128 + 4 * 4
         shown = np.asarray(image)
@@ -166,6 +168,9 @@ def test_a_number_that_cannot_work_is_one_line(here, capsys, flag, value):
     ("argv", "hint"),
     [
         ([SMALL, "--samples=1025"], "from 1 to 1024"),
+        ([SMALL, f"--seed={2**63 - 2}", "--samples=3"], "too few seeds for 3 pictures"),
+        ([SMALL, f"--seed={2**63 - 1}", "--interpolate"], "too few seeds for 2 pictures"),
+        (["--compare", *["a.pt"] * 33], "up to 32 models"),
         ([SMALL, "--steps=1001"], "from 1 to 1000"),
         ([SMALL, "--sampler=rk45"], "dpm++2m, dpm++3m"),
         ([SMALL, "--device=cuda:99"], "device"),

@@ -184,7 +184,7 @@ class TestStrict:
         ("pictures", [[], ["0" * 15], ["0" * 16] * 3, "0" * 16]),
         ("mask", ["g" * 16, ["0" * 16]]),
         ("level", [-1, math.inf, "1"]),
-        ("models", [[], {}, [{}], [MODEL] * 9, [{**MODEL, "size": 0}], [{**MODEL, "more": 1}]]),
+        ("models", [[], {}, [{}], [MODEL] * 33, [{**MODEL, "size": 0}], [{**MODEL, "more": 1}]]),
     ]
 
     @pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG for value in values])

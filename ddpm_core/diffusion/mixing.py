@@ -117,6 +117,14 @@ def noise_at_sizes(
     return {size: _resized(base, size, seed) for size in sizes}
 
 
+def noise_for(seeds: Sequence[int], sizes: Sequence[int], shape: latents.Shape) -> Tensor:
+    """Float32 (N, *shape): each seed's noise for a model of this shape (C, S, S) that stands beside others, all their `sizes` (its
+    own S among them) given. `noise_at_sizes` for each seed, `grey` for a model of one channel."""
+    channels, size, _ = shape
+    noise = torch.stack([noise_at_sizes(seed, sizes)[size] for seed in seeds])
+    return noise if channels == 3 else grey(noise)
+
+
 def grey(noise: Tensor) -> Tensor:
     """(..., 3, H, W) -> (..., 1, H, W): the noise for a grey model beside colour ones: their mean, N(0, 1) again."""
     return noise.mean(-3, keepdim=True) * math.sqrt(noise.shape[-3])

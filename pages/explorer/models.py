@@ -1,4 +1,4 @@
-"""Models side by side: one noise for all of them, whatever their sizes, and what their pictures are made of."""
+"""Models side by side: what their pictures are made of."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +11,9 @@ from pages.texts import t
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 INKS = ("accent", "wait", "good", "bad")
 PEEKED = 200  # pictures of the data set that its spectrum is taken of
-
-
-def shared_noise(seeds: Sequence[int], sizes: Sequence[int], size: int, channels: int) -> "Tensor":
-    """(N, channels, size, size): each seed's noise for a model of `size`, the same large shapes at each of `sizes`."""
-    import torch
-
-    from ddpm_core.diffusion import mixing
-
-    noise = torch.stack([mixing.noise_at_sizes(seed, sizes)[size] for seed in seeds])
-    return noise if channels == 3 else mixing.grey(noise)
 
 
 def spectra(named: Sequence[tuple[str, "np.ndarray"]], run: str, root: Path, data_dir: Path) -> dict[str, Any]:

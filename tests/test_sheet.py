@@ -1,0 +1,76 @@
+"""What is drawn on a sheet can be cut out of it again, just as it was, whatever the scale."""
+
+import numpy as np
+import pytest
+
+from ddpm_core import gallery, pictures, recipes, sheet
+from ddpm_core.errors import UsageError
+
+MODEL = {"run": "toy", "model": "ddpm_best.pt", "hash": "0123456789ab", "trained_steps": 1482, "size": 16}
+HOW = {"sampler": "ddim", "steps": 5}
+
+
+def noise(count, side=16, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+
+
+def grid(count, **fields):
+    return recipes.compose("sample", **{**MODEL, **HOW, "seeds": list(range(count)), **fields})
+
+
+def there_and_back(recipe, made, scale=None):
+    """Through the very PNG."""
+    png = pictures.to_png_bytes(sheet.draw(recipe, made, scale), recipe=recipe)
+    return sheet.cut(recipe, gallery.pixels(png))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 17])
+@pytest.mark.parametrize("scale", [None, 1, 3])
+def test_a_grid_there_and_back(count, scale, channels):
+    made = noise(count, channels=channels)
+    (back,) = there_and_back(grid(count), [made], scale)
+    assert np.array_equal(back, made)
+
+
+def test_a_walk_there_and_back():
+    made = noise(7)
+    recipe = recipes.compose("interpolate", **MODEL, **HOW, seeds=[1, 2], mix=[[i / 6] for i in range(7)])
+    assert np.array_equal(there_and_back(recipe, [made])[0], made)
+
+
+@pytest.mark.parametrize("sides", [[16], [16, 32], [64, 16, 48], [256, 32]])
+def test_a_comparison_of_any_sizes_there_and_back(sides):
+    models = [{**MODEL, "size": side} for side in sides]
+    recipe = recipes.compose("compare", models=models, **HOW, seeds=[3, 4])
+    made = [noise(2, side, seed=side) for side in sides]
+    back = there_and_back(recipe, made)
+    assert all(np.array_equal(one, other) for one, other in zip(back, made, strict=True))
+
+
+def test_a_grey_model_in_a_comparison_comes_back_with_three_equal_channels():
+    recipe = recipes.compose("compare", models=[MODEL, MODEL], **HOW, seeds=[3])
+    grey, colour = noise(1, channels=1), noise(1)
+    back = there_and_back(recipe, [grey, colour])
+    assert np.array_equal(back[0], np.broadcast_to(grey, (1, 16, 16, 3))) and np.array_equal(back[1], colour)
+
+
+def test_small_pictures_become_large_enough_for_viewers_that_blur():
+    assert sheet.draw(grid(4), [noise(4)]).width >= 2 * 128
+    assert sheet.draw(grid(4, size=256), [noise(4, 256)]).width == 2 * 258 + 2
+
+
+def test_a_sheet_that_is_laid_out_otherwise_is_refused():
+    drawn = np.asarray(sheet.draw(grid(4), [noise(4)]))
+    for wrong in (drawn[:-1], drawn[:, :-1], drawn[:8, :8], drawn.repeat(2, 0)):
+        with pytest.raises(UsageError, match="laid out by another program"):
+            sheet.cut(grid(4), wrong)
+    with pytest.raises(UsageError):
+        sheet.cut(grid(25), drawn)
+    compared = recipes.compose("compare", models=[MODEL], **HOW, seeds=[3])
+    with pytest.raises(UsageError):
+        sheet.cut(compared, drawn)
+
+
+def test_where_a_picture_lies():
+    assert [sheet.place(grid(5), index) for index in range(5)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
