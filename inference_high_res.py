@@ -102,14 +102,17 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     classes = classes_of(given, generator, len(seeds))
     recipe = recipes.compose("sample", **generator.about, seeds=seeds, **noted(how, classes))
     began = time.monotonic()
-    kept, previews = [], generator.sample(seeds, **how, classes=classes)
+    scale, columns = scale_of(given, generator), min(len(seeds), given.get("grid") or pictures.near_square(len(seeds)))
+    files.check_pixels(columns * -(-len(seeds) // columns) * (generator.size * scale) ** 2)
+    kept: list[story.Column] = []
+    previews = generator.sample(seeds, **how, classes=classes)
     if "trajectory" in given:
         previews = story.watch(previews, latents.noise(seeds[:1], generator.shape), kept)
     made = watched(previews, f"{len(seeds)} picture{'s' * (len(seeds) > 1)}")
     report = files.Report(recipe, len(seeds), time.monotonic() - began)
 
-    output, scale = place(f"generated_seed{seeds[0]}_{len(seeds)}"), scale_of(given, generator)
-    image = pictures.enlarge(pictures.grid(made.pictures, given.get("grid")), scale)
+    output = place(f"generated_seed{seeds[0]}_{len(seeds)}")
+    image = pictures.enlarge(pictures.grid(made.pictures, columns), scale)
     pictures.save_png(image, output, recipe)
     report.add(output, "grid", image.size)
     if kept:
@@ -127,13 +130,15 @@ def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> 
 
     (a, b), frames, how = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES), how_of(given)
     classes = classes_of(given, generator, frames)
+    scale = scale_of(given, generator)
+    files.check_pixels(2 * frames * (generator.size * scale) ** 2)  # of the GIF
     mix = np.linspace(0, 1, frames)[:, None].tolist()
     recipe = recipes.compose("interpolate", **generator.about, seeds=[a, b], mix=mix, **noted(how, classes))
     began = time.monotonic()
     made = watched(generator.interpolate(a, b, frames, **how, classes=classes), f"{frames} frames").pictures
     report = files.Report(recipe, frames, time.monotonic() - began)
 
-    output, scale = place(f"interpolation_seed{a}_to_{b}"), scale_of(given, generator)
+    output = place(f"interpolation_seed{a}_to_{b}")
     image = pictures.enlarge(film.strip(made, film.WIDEST // scale), scale)
     pictures.save_png(image, output, recipe)
     report.add(output, "strip", image.size)
@@ -163,6 +168,7 @@ def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) 
         )
     about, sizes = [generator.about for generator in generators], sorted({generator.size for generator in generators})
     recipe = recipes.compose("compare", models=about, seeds=seeds, **noted(how, each[0]))
+    files.check_pixels(len(seeds) * len(generators) * max(128, sizes[-1]) ** 2)
     began, made = time.monotonic(), []
     for generator in generators:
         walk = generator.walker(**how, classes=each[0])
@@ -186,8 +192,8 @@ def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
 
 def how_of(given: dict[str, Any]) -> dict[str, Any]:
     """What `request.How` takes but the classes, by its names."""
-    asked = {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
-    return {"steps": given.get("steps", DEFAULT_STEPS), "sampler": given.get("sampler", SAMPLERS[0]), **asked}
+    asked = {"steps": given.get("steps", DEFAULT_STEPS), "sampler": given.get("sampler", SAMPLERS[0])}
+    return asked | {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
 
 
 def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from ddpm_core.errors import UsageError
 from ddpm_core.pictures import read_recipe
 
+MOST_PIXELS = 150_000_000  # of a file: half a GB while it is written; Pillow opens none beyond 179 million
 TRAJECTORY = "_trajectory.png"  # what such a file's name ends in, beside the picture's
 
 
@@ -47,6 +48,15 @@ def check_folder(folder: Path) -> None:
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UsageError(f"cannot write into {there}: choose another place with --output or --output-dir.")
+
+
+def check_pixels(pixels: int) -> None:
+    """Raises `UsageError` for a file that would be too large to be written or opened."""
+    if pixels > MOST_PIXELS:
+        raise UsageError(
+            f"that would be a file of {pixels / 1e6:,.0f} million pixels, {MOST_PIXELS / 1e6:.0f} fit:"
+            " ask for fewer pictures at once, or choose a smaller --scale."
+        )
 
 
 @dataclass
