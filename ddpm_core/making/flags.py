@@ -24,7 +24,8 @@ which pictures: the same model, seed, steps and sampler give the same picture. T
   the next one that seed + 1, and so on: to see only the fourth picture of --seed=0, ask for --seed=3 --samples=1.
 which files: new ones get a number rather than the place of an old one; --output=FILE.png replaces a picture that
   this program made, and no other. Each PNG and GIF carries its recipe: the studio can take it up again.
-exit codes: 0 done, 2 a flag that cannot work, 4 a file that is no model, 130 stopped with Ctrl-C (nothing is saved).
+exit codes: 0 done, 2 a flag that cannot work, 4 a file that is no model or cannot be written, 130 stopped with Ctrl-C
+  (then nothing is saved).
 """
 
 MOST_COMPARED = 32  # models
