@@ -94,13 +94,13 @@ def endings_of(given: dict[str, Any]) -> list[str]:
 
 
 def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files.Report:
-    from ddpm_core import pictures, recipes
+    from ddpm_core import pictures
     from ddpm_core.diffusion import latents
     from ddpm_core.making import story
 
     seeds, how = seeds_of(given, 16), how_of(given)
     classes = classes_of(given, generator, len(seeds))
-    recipe = recipes.compose("sample", **generator.about, seeds=seeds, **noted(how, classes))
+    recipe = generator.recipe("sample", seeds=seeds, **noted(how, classes))
     began = time.monotonic()
     scale, columns = scale_of(given, generator), min(len(seeds), given.get("grid") or pictures.near_square(len(seeds)))
     files.check_pixels(columns * -(-len(seeds) // columns) * (generator.size * scale) ** 2)
@@ -116,7 +116,7 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     pictures.save_png(image, output, recipe)
     report.add(output, "grid", image.size)
     if kept:
-        first = recipes.compose("sample", **generator.about, seeds=seeds[:1], **noted(how, classes and classes[:1]))
+        first = generator.recipe("sample", seeds=seeds[:1], **noted(how, classes and classes[:1]))
         image, path = story.draw(kept, scale), files.beside(output, files.TRAJECTORY)
         pictures.save_png(image, path, first)
         report.add(path, "trajectory", image.size)
@@ -126,14 +126,14 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
 def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> files.Report:
     import numpy as np
 
-    from ddpm_core import film, pictures, recipes
+    from ddpm_core import film, pictures
 
     (a, b), frames, how = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES), how_of(given)
     classes = classes_of(given, generator, frames)
     scale = scale_of(given, generator)
     files.check_pixels(2 * frames * (generator.size * scale) ** 2)  # of the GIF
     mix = np.linspace(0, 1, frames)[:, None].tolist()
-    recipe = recipes.compose("interpolate", **generator.about, seeds=[a, b], mix=mix, **noted(how, classes))
+    recipe = generator.recipe("interpolate", seeds=[a, b], mix=mix, **noted(how, classes))
     began = time.monotonic()
     made = watched(generator.interpolate(a, b, frames, **how, classes=classes), f"{frames} frames").pictures
     report = files.Report(recipe, frames, time.monotonic() - began)
@@ -172,7 +172,7 @@ def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) 
     began, made = time.monotonic(), []
     for generator in generators:
         walk = generator.walker(**how, classes=each[0])
-        previews = walk(mixing.noise_for(seeds, sizes, generator.shape))
+        previews = walk(mixing.shared(seeds, sizes, generator.size, generator.channels))
         made.append(watched(previews, generator.model.config.name).pictures)
     report = files.Report(recipe, len(seeds) * len(generators), time.monotonic() - began)
 

@@ -53,8 +53,9 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
     from pages.live import Live
+    from pages.made import Made
 
-    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes()]
+    routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *own.routes(), *Made(session).routes()]
     demo = page(session).queue(max_size=32)
     demo.launch(
         server_name=HOST,

@@ -80,7 +80,7 @@ def fresh(
         settings["preset"] = best_preset(settings, device)
     config = preset(**settings, name=run.name)
     if "from_model" in settings:
-        config = growing.fit(config, model)
+        config = growing.fit(config, model.config)
     return run, config, info
 
 
@@ -139,8 +139,13 @@ def tell_whole_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: 
     print(f"The plan for {run.name}, {info.title} at {config.size} px:\n\n{sheet(plan)}", flush=True)
     device = devices.choose(config.device)
     if device.type == "cuda":
-        measured = measured_peak(config, plan.channels, plan.micro_batch, device)
-        print(f"\n  three steps took {size(measured)} of its memory; the plan says {size(plan.memory.of_steps)}")
+        try:
+            measured = size(measured_peak(config, plan.channels, plan.micro_batch, device))
+            print(f"\n  three steps took {measured} of its memory; the plan says {size(plan.memory.of_steps)}")
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            print("\n  three steps ran out of memory: a run would go on with fewer pictures at a time")
     for line in (devices.advice(), plan.hint):
         if line:
             print(f"\n  {line}")

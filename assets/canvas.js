@@ -1,7 +1,7 @@
 // The Generation tab's canvas: pictures that sharpen step by step, and what can be done with the finished ones.
 //
 // value: {busy, done: 0..1, line} and, when there is something new to show, view with one of
-//   "grid"     grid: {src, alt, size}
+//   "grid"     grid: {src, alt, size}, and more that trail.js names
 //   "walk"     walk: {frames: [data URIs], a, b, alt}
 //   "compare"  models: [{key, name, about, seconds, grid}]
 // and, when it is finished, files: [{name, kind, href}]. Without a view the canvas keeps what it shows.
@@ -84,15 +84,4 @@ Studio.pixelImage = (spare = 300) => {
   new ResizeObserver(fit).observe(image);
   addEventListener("resize", fit);
   return image;
-};
-
-Studio.gridView = () => {
-  const image = Studio.pixelImage();
-  return {
-    element: Studio.h("div", { class: "canvas-one" }, image),
-    show: ({ grid }) => {
-      image.src = grid.src;
-      image.alt = grid.alt;
-    },
-  };
 };

@@ -40,6 +40,14 @@ Studio.modes = (element, refresh) => {
   const button = (mode) => h("button", { type: "button", class: "mode", "data-mode": mode, title: t(`mode.${mode}.why`), onclick: () => place.set("mode", mode) }, t(`mode.${mode}`));
   const buttons = choices.map(button);
   root.append(...buttons);
+  // One line under the choices, for what concerns the whole tab; the next choice takes it away.
+  const notice = h("p", { id: "notice", class: "line notice", role: "status" });
+  root.after(notice);
+  Studio.notice = (line, key) => {
+    const open = key && h("button", { type: "button", class: "quiet", onclick: () => Studio.showMade(key) }, t("recall.open"));
+    notice.replaceChildren(...(line ? [line] : []), ...(open ? [open] : []));
+    if (line) notice.scrollIntoView({ block: "nearest" });
+  };
   const draw = () => {
     const mode = choices.includes(place.get("mode")) ? place.get("mode") : "grid";
     buttons.forEach((each) => each.setAttribute("aria-pressed", each.dataset.mode === mode));
@@ -47,7 +55,10 @@ Studio.modes = (element, refresh) => {
     if (view) view.dataset.mode = mode;
     Studio.openRoom?.(mode);
   };
-  place.watch("mode", draw);
+  place.watch("mode", () => {
+    Studio.notice("");
+    draw();
+  });
   addEventListener("hashchange", draw);
   Studio.drawModes = draw;
   draw();
@@ -82,12 +93,14 @@ Studio.bench = (part) => {
   const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
   const element = h("div", { class: "bench", "data-busy": false }, h("div", { class: "canvas-head" }, line, cancel), progress);
   let back = null;
+  let cost = ""; // what it cost a run that trains beside it, told after whatever is said in the end
   const say = (text, busy = false) => {
-    put(line, text);
+    put(line, cost ? `${text} ${cost}` : text);
     line.setAttribute("aria-busy", busy); // numbers that change ten times a second are not read aloud
     element.dataset.busy = busy;
   };
   const ask = (what, asked, show) => {
+    cost = "";
     say(t("generation.loading"), true);
     progress.removeAttribute("value");
     back = Studio.make(what, part, { ...Studio.how.values, ...asked }, (told) => {
@@ -95,6 +108,7 @@ Studio.bench = (part) => {
       if (told.busy && told.line) say(told.line, true);
       if (!told.busy) {
         back = null;
+        cost = told.cost || "";
         if (told.error) say(told.error);
         else if (told.cancelled) say(t("canvas.cancelled"));
         else element.dataset.busy = false;
@@ -103,12 +117,18 @@ Studio.bench = (part) => {
       show(told);
     });
   };
-  cancel.addEventListener("click", () => {
+  // Takes back what was asked, in silence.
+  const drop = () => {
     back?.();
     back = null;
+    cost = "";
+    say("");
+  };
+  cancel.addEventListener("click", () => {
+    drop();
     say(t("canvas.cancelled"));
   });
-  return { element, ask, say };
+  return { element, ask, say, drop };
 };
 
 // Links that save what was made. Browsers refuse to save long data: addresses, so the bytes go into a blob.

@@ -8,6 +8,19 @@ Studio.line = (element, props, watch) => {
   draw();
 };
 
+// [{card: "12 GB", verdict, words}]: how the run would be on cards of several sizes.
+Studio.cards = (element, props, watch) => {
+  const { t, h } = Studio;
+  const root = element.querySelector(".cards");
+  const draw = () => {
+    const cards = props.value || [];
+    const badge = ({ card, verdict, words }) => h("li", { "data-verdict": verdict }, h("strong", {}, card), h("span", {}, verdict), h("span", { class: "hint" }, words));
+    root.replaceChildren(...(cards.length ? [h("details", {}, h("summary", {}, t("training.cards")), h("ul", {}, ...cards.map(badge)))] : []));
+  };
+  watch("value", draw);
+  draw();
+};
+
 // {pictures: [data URIs], size, line, about, error}
 Studio.peek = (element, props, watch) => {
   const { t, h, put } = Studio;

@@ -6,7 +6,7 @@ Studio.strip = (element) => {
   const state = h("span", { class: "state", role: "status" });
   const note = h("span", { class: "strip-note" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": t("strip.progress") });
-  const numbers = Object.fromEntries(["step", "epoch", "speed", "left", "loss", "device"].map((key) => [key, h("dd")]));
+  const numbers = Object.fromEntries(["step", "epoch", "speed", "left", "loss", "device", "memory"].map((key) => [key, h("dd")]));
   const facts = h("dl", { class: "facts" }, ...Object.entries(numbers).map(([key, value]) => h("div", { "data-fact": key }, h("dt", {}, t("strip." + key)), value)));
   const button = (key) => h("button", { type: "button", class: "quiet", disabled: true, onclick: () => act(key) }, t("action." + key));
   const buttons = { sample: button("sample"), pause: button("pause"), finish: button("finish"), stop: button("stop") };
@@ -18,6 +18,12 @@ Studio.strip = (element) => {
     facts,
     message,
   );
+
+  // "1.2 of 8 GB, 93 % busy"
+  const usage = ({ memory, memory_total, busy }) => {
+    const [used, all] = [memory, memory_total].map((bytes) => Studio.number(bytes / 2 ** 30, 2));
+    return t(busy === null ? "strip.memory.used" : "strip.memory.busy", { used, all, busy: Math.round(100 * busy) });
+  };
 
   let status = null;
   let pending = null; // what was asked for and in which state, until the studio's answer shows that it happened
@@ -47,6 +53,7 @@ Studio.strip = (element) => {
       put(numbers.left, run.live ? Studio.duration(run.seconds_left) : "–");
       put(numbers.loss, Studio.number(run.loss));
       put(numbers.device, run.device || "–");
+      put(numbers.memory, run.live && run.memory_total ? usage(run) : "–");
     }
     for (const [key, button] of Object.entries(buttons)) {
       const action = key === "pause" && held ? "unpause" : key;
@@ -76,6 +83,7 @@ Studio.strip = (element) => {
   const refresh = Studio.poll(root, 1000, async () => {
     try {
       status = await Studio.get("/studio/status");
+      Studio.now.set(status);
       if (message.dataset.offline) put(message, "");
       delete message.dataset.offline;
     } catch (error) {

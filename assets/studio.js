@@ -86,6 +86,20 @@ Studio.duration = (seconds) => {
   return Studio.t("time.days", { d: Math.floor(s / 86400), h: Math.floor((s % 86400) / 3600) });
 };
 
+// What is training now, as the strip hears it every second.
+Studio.now = {
+  status: null,
+  listeners: [],
+  set: (status) => {
+    Studio.now.status = status;
+    Studio.now.listeners.forEach((listener) => listener(status));
+  },
+  watch: (listener) => {
+    Studio.now.listeners.push(listener);
+    listener(Studio.now.status);
+  },
+};
+
 // What is being looked at lives in the address (#tab=monitoring&run=NAME): a reload or a bookmark shows the same.
 Studio.place = {
   listeners: [],

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         small_config, small.state.channels, (), small.state.step, 0, 0, None, small.state.ema.network.state_dict()
     )
 
-    config = growing.fit(preset(options.dataset, options.size, options.preset, **settings), model)
+    config = growing.fit(preset(options.dataset, options.size, options.preset, **settings), model.config)
     images, held_out = pictures(options.size)
     scratch = quality.Ours("scratch", config, images, device)
     scratch_seen, seconds = trained(scratch, HeldOut(scratch, held_out), options.minutes)

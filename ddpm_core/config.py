@@ -30,6 +30,10 @@ SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see 
 SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
 TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps
 DEFAULT_STEPS = 20
+SETTINGS: dict[str, dict[str, Any]] = {
+    "quality": {"sampler": "unipc", "steps": 20, "spacing": "karras"},
+    "fast": {"sampler": "ipndm", "steps": 10, "spacing": "karras"},
+}
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
 RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}

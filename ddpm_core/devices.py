@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import sys
+from typing import Any
 
+import psutil
 import torch
 
 from ddpm_core.cards import advice as advice  # "why is my card not used?" is asked here
@@ -52,6 +54,21 @@ def describe(device: torch.device) -> str:
 def cores() -> int:
     """The processor cores that this program may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usage(device: torch.device) -> dict[str, Any]:
+    """How full and how busy `device` is: {"memory": bytes, "memory_total": bytes, "busy": 0..1 or None}; see runs.Status.
+
+    Waits for nothing. How busy a card is only NVIDIA's own library tells, where it is installed (pip install nvidia-ml-py).
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        busy = None
+        with contextlib.suppress(Exception):  # no such library, or a card that does not tell
+            busy = torch.cuda.utilization(device) / 100
+        return {"memory": total - free, "memory_total": total, "busy": busy}
+    own, machine = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    return {"memory": own, "memory_total": machine, "busy": psutil.cpu_percent(None) / 100}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

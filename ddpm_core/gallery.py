@@ -81,7 +81,7 @@ def keep(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry:
         raise ValueError(
             "this PNG does not carry this recipe: write it with pictures.to_png_bytes(image, recipe=recipe)"
         )
-    run = recipe["models"][0]["run"] if recipe["what"] == "compare" else recipe["run"]
+    run = _run(recipe)
     folder = Run(root, run).samples / FOLDER
     if folder.is_symlink() or folder.parent.is_symlink():  # `history` follows no links
         raise UsageError(f"{folder} is a link: replace it by a folder to keep pictures there.")
@@ -133,6 +133,13 @@ def find(root: Path | str, key: str) -> Entry:
     return entry
 
 
+def same(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry | None:
+    """The kept picture that is this very file, byte for byte, by the hash in its name; None if it is not in the gallery."""
+    run, digest = _run(recipe), _digest(png)
+    names = [name for name in _names(Run(root, run).samples / FOLDER) if name.endswith(f"_{digest}.png")]
+    return _entry(Run(root, run).samples / FOLDER / max(names), run) if names else None
+
+
 def remove(root: Path | str, key: str) -> None:
     """Deletes one kept picture, because a person asked for it. Raises `UsageError` if it is not there, `DataError`."""
     path = find(root, key).path
@@ -176,8 +183,17 @@ def _name(recipe: dict[str, Any], png: bytes) -> str:
     seed = recipe["seeds"][0] if "seeds" in recipe else "own"
     sampler, steps = (x if not isinstance(x, list) else "several" for x in (recipe["sampler"], recipe["steps"]))
     # The hash makes names differ that two programs give in the same microsecond.
-    digest = hashlib.sha256(png).hexdigest()[:8]
-    return f"{now:%Y%m%dT%H%M%S%f}Z_{recipe['what']}_{seed}_{recipes.count(recipe)}_{sampler}_{steps}_{digest}.png"
+    count = recipes.count(recipe)
+    return f"{now:%Y%m%dT%H%M%S%f}Z_{recipe['what']}_{seed}_{count}_{sampler}_{steps}_{_digest(png)}.png"
+
+
+def _digest(png: bytes) -> str:
+    return hashlib.sha256(png).hexdigest()[:8]
+
+
+def _run(recipe: dict[str, Any]) -> str:
+    """In which run's gallery the pictures of a recipe lie."""
+    return recipe["models"][0]["run"] if recipe["what"] == "compare" else recipe["run"]
 
 
 def _entry(path: Path, run: str) -> Entry | None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpm_core import checkpoint, devices, pictures
+from ddpm_core import checkpoint, devices, pictures, recipes
 from ddpm_core.config import DEFAULT_STEPS, SAMPLERS
 from ddpm_core.diffusion import guidance, latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
@@ -63,6 +63,11 @@ class Preview:
     def pictures(self) -> np.ndarray:
         """uint8 (N, H, W, C): these beliefs as pictures; at the last step the finished ones."""
         return pictures.to_uint8(self.x0)
+
+    @cached_property
+    def noisy(self) -> np.ndarray:
+        """uint8 (N, H, W, C): the pictures with the noise that they still have; at the last step none."""
+        return pictures.to_uint8(self.x)
 
 
 class Generator:
@@ -166,11 +171,12 @@ class Generator:
         made_by = {"run": self.model.config.name, "model": name + ".pt", "hash": self.model.hash}
         return {**made_by, "trained_steps": self.model.step, "size": self.size}
 
-    def recipe(self, **request: Any) -> dict[str, Any]:
-        """What a PNG should say about itself: the model and the request (seeds, steps, sampler)."""
-        config = self.model.config
-        made_by = {"run": config.name, "model": self.path.name, "size": self.size, "trained_steps": self.model.step}
-        return {**made_by, **request}
+    def recipe(self, what: str, **request: Any) -> dict[str, Any]:
+        """What a PNG should say about itself: the model, and the request in the terms of recipes.py.
+
+        Raises `UsageError` for a request that is none.
+        """
+        return recipes.compose(what, **{**self.about, **request})
 
     def denoise(self, which: int = ANY_CLASS) -> objective.Denoise:
         """The network as samplers want it, about pictures of one class: also for walks that begin elsewhere than at noise

@@ -48,6 +48,9 @@ class Status:
     held_out: float | None = None  # the averaged network's loss on pictures that it was never trained on,
     trained: float | None = None  # and on as many that it was
     device: str = ""  # in words
+    memory: int = 0  # bytes in use: of a card by all programs, of a processor's memory by this one,
+    memory_total: int = 0  # of so many in all
+    busy: float | None = None  # share of the device's time that was used lately; None = not known
     message: str = ""  # one line for a person; why it failed
     pid: int = 0  # of the training process
     pid_started: float = 0.0  # when that process began: a number is used again, this pair is not

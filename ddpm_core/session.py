@@ -16,10 +16,12 @@ import psutil
 
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.hold import Hold
 from ddpm_core.runs import Run, Status, new_run, resume_run
 from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
-from ddpm_core.turns import Turns
+from ddpm_core.trajectory import Trails
+from ddpm_core.turns import Timed, Turns
 
 ENDED = ("finished", "stopped", "failed", "interrupted")
 
@@ -35,7 +37,10 @@ class Session:
         self.root = root
         self.data_dir = data_dir
         self.turns = Turns()
+        self._training_turns = Timed(self.turns)
         self.shelf = Shelf(self.turns)  # the models that make pictures
+        self.trails = Trails()  # how the last of them came to be
+        self._hold = Hold()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._control = Control()
@@ -59,7 +64,7 @@ class Session:
                 run, config = new_run(self.root, config, explicit_name=explicit_name)
             catalogue.describe(config.dataset, self.data_dir)
             self._run = run
-            self._control = Control(self.turns)
+            self._control = Control(self._training_turns)
             now = time.time()
             self._status = Status(
                 state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=now, updated=now
@@ -72,10 +77,41 @@ class Session:
             return run
 
     def pause(self) -> None:
+        self._hold.forget()
         self._control.pause()
 
     def unpause(self) -> None:
+        self._hold.forget()
         self._control.unpause()
+
+    def hold(self, who: str) -> None:
+        """Pauses the run for `who`, until they let go, or have not called `still_holds` for hold.PATIENCE seconds.
+
+        Raises `UsageError` where there is nothing to hold.
+        """
+        status = self._status
+        if not self.running or status is None or status.state not in ("running", "paused"):
+            raise UsageError("nothing is training here right now that could be paused.")
+        if status.state == "paused" and not self.held:
+            raise UsageError("the training is paused already: unpause it first.")
+        self._hold.take(self._control, who)
+
+    def still_holds(self, who: str) -> bool:
+        """The sign of life of who holds the run: whether they still do. A person's Pause or Unpause ends it."""
+        return self._hold.beat(who) and self.held
+
+    def let_go(self, who: str) -> None:
+        self._hold.let_go(who)
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds the run."""
+        return self.running and self._hold.holds(self._control)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that training has waited so far for its turn on the device: what making pictures beside it costs."""
+        return self._training_turns.seconds
 
     def stop(self) -> None:
         self._control.stop()

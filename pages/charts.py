@@ -15,7 +15,14 @@ LIMIT = 1500  # points a trace: what a chart can show, and few enough that a pol
 SMOOTHED_POINTS = 300
 
 
-def loss_figure(steps: Sequence[int], losses: Series, smooth: float = 0.9, log: bool = False) -> dict[str, Any]:
+def loss_figure(
+    steps: Sequence[int],
+    losses: Series,
+    smooth: float = 0.9,
+    log: bool = False,
+    held_out: Series = (),
+    trained: Series = (),
+) -> dict[str, Any]:
     """The training loss: every step faintly (peaks kept), and the smoothed line. `smooth` is 0 (off) to below 1:
     the fading from one point to the next on a chart of 300 points."""
     mean_steps, means = bucket_means(steps, losses, LIMIT)
@@ -29,6 +36,12 @@ def loss_figure(steps: Sequence[int], losses: Series, smooth: float = 0.9, log: 
         traces.append(
             _trace(mean_steps, smoothed(means, smooth), name=t("charts.trace.smooth"), ink="accent", width=2.5)
         )
+    # Measured now and then, of the averaged network: on pictures it was never trained on, and on as many that it was.
+    for name, ink, values in (("held_out", "bad", held_out), ("trained", "good", trained)):
+        known = [(step, value) for step, value in zip(steps, values, strict=False) if value is not None]
+        if known:
+            at, losses_there = zip(*known, strict=True)
+            traces.append(_trace(list(at), losses_there, name=t("charts.trace." + name), ink=ink, width=2))
     # The y range of a linear axis means nothing on a log axis: switching forgets a vertical zoom, and only that.
     scale = {"type": "log" if log else "linear", "uirevision": "log" if log else "linear"}
     return {"data": traces, "layout": _layout(yaxis=scale)}

@@ -5,30 +5,35 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
-import math
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-from PIL import ImageOps
 
-from ddpm_core import pictures, shelf
+from ddpm_core import gallery, pictures, recipes, sheet, shelf, trajectory
 from ddpm_core.config import SAMPLERS
+from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
-from pages import widgets
+from ddpm_core.runs import Run
+from ddpm_core.trajectory import Trajectory
+from pages import beside, drawing, widgets
 from pages.explorer import models as models_view
-from pages.texts import duration, number, t
+from pages.texts import number, stopwatch, t
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
     from ddpm_core.session import Session
 
 MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
+ANY = "any"  # class
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
+LONGEST_SLIDER = 200  # steps; more can be asked for by a recipe or a program
 PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
 
 Told = dict[str, Any]  # what the canvas shows; assets/canvas.js names the fields
@@ -42,14 +47,24 @@ def build(session: "Session") -> None:
             model = gr.Dropdown(
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
-            steps = _slider("steps", t("generation.steps"), 20, 1, 200, t("generation.steps.why"))
-            sampler = gr.Radio(
+            steps = _slider("steps", t("generation.steps"), 20, 1, LONGEST_SLIDER, t("generation.steps.why"))
+            sampler = gr.Dropdown(
                 [(t("generation.sampler." + name), name) for name in SAMPLERS],
                 value=SAMPLERS[0],
+                interactive=True,
                 elem_id="sampler",
                 label=t("generation.sampler"),
                 info=t("generation.sampler.why"),
             )
+            with gr.Row(visible=False, elem_id="class_row") as class_row:
+                which = gr.Dropdown(
+                    [(t("generation.class.any"), ANY)], value=ANY, elem_id="which_class", interactive=True,
+                    label=t("generation.class"), info=t("generation.class.why"),
+                )  # fmt: skip
+                guidance = gr.Slider(
+                    1, 5, 1, step=0.1, elem_id="guidance", buttons=[],
+                    label=t("generation.guidance"), info=t("generation.guidance.why"),
+                )  # fmt: skip
             # What the chosen mode asks for besides; the others are hidden (assets/explorer.js, studio.css).
             with gr.Column(elem_classes="making", elem_id="making_grid"):
                 widgets.heading(t("generation.mode.sample"))
@@ -79,12 +94,29 @@ def build(session: "Session") -> None:
                     each = _slider("compare_samples", t("generation.each"), 4, 1, MOST["each"])
                     compare_seed = _seed("compare_seed", t("generation.seed"), t("generation.compare_seed.why"), 0)
                 compare_button = gr.Button(t("generation.compare"), variant="primary", elem_id="compare")
+            widgets.hold()
+            recall = widgets.recall()
         with gr.Column(scale=9, min_width=420), gr.Column(elem_classes="card", elem_id="generation_stage"):
             modes = widgets.modes()
             canvas = widgets.canvas()
             widgets.room()
 
-    for field in (model, several, steps, sampler, samples, gen_seed, seed_a, seed_b, frames, each, compare_seed):
+    fields = (
+        model,
+        several,
+        steps,
+        sampler,
+        samples,
+        gen_seed,
+        seed_a,
+        seed_b,
+        frames,
+        each,
+        compare_seed,
+        which,
+        guidance,
+    )
+    for field in fields:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
@@ -98,12 +130,13 @@ def build(session: "Session") -> None:
     )
 
     def on_generate(
-        model: str | None, samples: int, seed: int, steps: int, sampler: str, request: gr.Request
-    ) -> Iterator[Told]:
-        yield from maker.generate(_page(request), model, samples, seed, steps, sampler)
+        model: str | None, samples: int, seed: int, steps: int, sampler: str, which: str, guidance: float,
+        request: gr.Request,
+    ) -> Iterator[Told]:  # fmt: skip
+        yield from maker.generate(_page(request), model, samples, seed, steps, sampler, which, guidance)
 
-    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, request: gr.Request):
-        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler)
+    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, which, guidance, request: gr.Request):
+        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler, which, guidance)
 
     def on_compare(models, samples, seed, steps, sampler, request: gr.Request):
         yield from maker.compare(_page(request), models, samples, seed, steps, sampler)
@@ -117,13 +150,13 @@ def build(session: "Session") -> None:
     # The one event that programs may call by name: "/generate".
     generate_button.click(
         on_generate,
-        [model, samples, gen_seed, steps, sampler],
+        [model, samples, gen_seed, steps, sampler, which, guidance],
         **work,
         show_progress="hidden",
         api_name="generate",
         api_description=t("generation.api"),
     )
-    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler], **work, **quiet)
+    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler, which, guidance], **work, **quiet)
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
@@ -132,7 +165,11 @@ def build(session: "Session") -> None:
     modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
+    model.change(lambda one: maker.classes(one), model, [class_row, which], **quiet)
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
+    # The settings of an older picture come back (pages/recall.py says which); it takes no handler to put them in.
+    names = [field.elem_id for field in fields]
+    recall.recall(None, recall, list(fields), js=f"(wish) => Studio.recalled(wish, {names})", queue=False, **quiet)
 
 
 # ---- what the events do; plain functions of values, tested without a browser
@@ -149,39 +186,56 @@ class Maker:
         self.desk = Desk()
         self.shelf = session.shelf
 
-    def generate(self, page: str, model: Any, samples: Any, seed: Any, steps: Any, sampler: Any) -> Iterator[Told]:
-        """One picture a seed, from `seed` on."""
+    def generate(
+        self,
+        page: str,
+        model: Any,
+        samples: Any,
+        seed: Any,
+        steps: Any,
+        sampler: Any,
+        which: Any = ANY,
+        guidance: Any = 1.0,
+    ) -> Iterator[Told]:
+        """One picture a seed, from `seed` on; of one class and guided to it, where the model knows classes."""
         with _Reading() as wrong:
             card = shelf.find(self.session.root, model)
             count = _whole("samples", samples, 1, MOST["samples"], 16)
             first = _whole("seed", seed, 0, LARGEST_SEED - count, 0)
-            how = _how(steps, sampler)
+            how = _how(steps, sampler) | _guided(which, guidance, count)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
         seeds = range(first, first + count)
+        trail = Trajectory()
+
+        def walk(made: "Generator") -> "Iterator[Preview]":
+            return trail.watch(made, trajectory.noise_of(made, seeds), how["steps"], made.sample(seeds, **how))
 
         def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], _alt(first, count))}
 
         def finish(shots: Shots, seconds: str) -> Told:
-            recipe = shots[0].generator.recipe(seed=first, samples=count, **how)
-            files = [_png(f"{card.run}_seed{first}_{count}", _enlarged(shots[0]), recipe)]
+            made = _pictures(shots[0])
+            recipe = shots[0].generator.recipe("sample", run=card.run, seeds=list(seeds), **how)
+            kept = self._keep(f"{card.run}_seed{first}_{count}", recipe, [made])
             line = t("generation.done" if count > 1 else "generation.done.one", **_seeds(first, count), seconds=seconds)
-            grid = _grid(shots[0], _alt(first, count), recipe)
-            return {"view": "grid", "grid": grid, "files": files, "line": line}
+            grid = _grid(shots[0], _alt(first, count), recipe) | drawing.cells(made)
+            grid |= {"seeds": list(seeds), "key": kept.key, "trail": self.session.trails.put(trail)}
+            return {"view": "grid", "grid": grid, "files": [kept.file], "line": line + kept.note}
 
-        yield from self._relay(page, [card], lambda made: made.sample(seeds, **how), draw, finish)
+        yield from self._relay(page, [card], walk, draw, finish)
 
     def interpolate(
-        self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any
-    ) -> Iterator[Told]:
+        self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any,
+        which: Any = ANY, guidance: Any = 1.0,
+    ) -> Iterator[Told]:  # fmt: skip
         """A walk between two seeds: all frames sharpen together, then one scrubs through them."""
         with _Reading() as wrong:
             card = shelf.find(self.session.root, model)
             a, b = (_whole("seed", seed, 0, LARGEST_SEED, 0) for seed in (seed_a, seed_b))
             count = _whole("frames", frames, 2, MOST["frames"], 16)
-            how = _how(steps, sampler)
+            how = _how(steps, sampler) | _guided(which, guidance, count)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
@@ -192,14 +246,16 @@ class Maker:
 
         def finish(shots: Shots, seconds: str) -> Told:
             made = _pictures(shots[0])
-            recipe = shots[0].generator.recipe(seeds=[a, b], frames=count, **how)
+            mix = np.linspace(0, 1, count)[:, None].tolist()
+            recipe = shots[0].generator.recipe("interpolate", run=card.run, seeds=[a, b], mix=mix, **how)
             name, scale = f"{card.run}_seed{a}_to_{b}", _scale(made)
+            kept = self._keep(name, recipe, [made])
             pace = min(400, max(30, 2400 // count))  # about as many seconds whatever the number of frames
             gif = pictures.to_gif_bytes(made, recipe, scale=scale, milliseconds=pace)
-            files = [_png(name, _enlarged(shots[0]), recipe), _file(name + ".gif", "gif", gif)]
+            files = [kept.file, _file(name + ".gif", "gif", gif)]
             walk = {"frames": [pictures.to_data_uri(frame) for frame in made], "a": a, "b": b, "alt": alt}
             line = t("generation.walk.done", count=count, seconds=seconds, a=a, b=b)
-            return {"view": "walk", "walk": walk, "files": files, "line": line}
+            return {"view": "walk", "walk": walk, "files": files, "line": line + kept.note}
 
         yield from self._relay(page, [card], lambda made: made.interpolate(a, b, count, **how), draw, finish)
 
@@ -228,18 +284,19 @@ class Maker:
             }
 
         def finish(shots: Shots, seconds: str) -> Told:
-            rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
-            recipe = {"models": [s.generator.recipe() for s in shots], "seed": first, "samples": count, **how}
-            files = [_png(f"compare_seed{first}_{count}", pictures.comparison(rows), recipe)]
+            about = [shot.generator.about | {"run": card.run} for card, shot in zip(cards, shots, strict=True)]
+            recipe = recipes.compose("compare", models=about, seeds=list(seeds), **how)
+            kept = self._keep(f"compare_seed{first}_{count}", recipe, [_pictures(shot) for shot in shots])
             line = t("generation.compare.done", **_seeds(first, count), models=len(shots), seconds=seconds)
+            rows = [(_label(card), _pictures(shot)) for card, shot in zip(cards, shots, strict=True)]
             largest = max(cards, key=lambda card: card.size)
             figure = models_view.spectra(rows, largest.run, self.session.root, self.session.data_dir)
-            return {**draw(shots), "files": files, "line": line, "figure": figure}
+            return {**draw(shots), "files": [kept.file], "line": line + kept.note, "figure": figure}
 
         def walk(made: "Generator") -> Iterable["Preview"]:
-            from ddpm_core.diffusion import mixing  # here: the page does not wait for torch
+            from ddpm_core.diffusion import mixing
 
-            return made.walker(**how)(mixing.noise_for(seeds, sizes, made.shape))
+            return made.walker(**how)(mixing.shared(seeds, sizes, made.size, made.channels))
 
         sizes = sorted({card.size for card in cards})
         yield from self._relay(page, cards, walk, draw, finish)
@@ -261,6 +318,32 @@ class Maker:
         chosen = one if one in keys else keys[0] if keys else None
         return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
 
+    def classes(self, one: Any) -> list[Any]:
+        """Updates for the row of class and guidance: shown where the model knows classes, with their names."""
+        named: list[tuple[str, str]] = []
+        with contextlib.suppress(StudioError):
+            config = Run(self.session.root, shelf.find(self.session.root, one).run).config()
+            count = config.network.classes
+            known: tuple[str, ...] = ()
+            if count:
+                with contextlib.suppress(
+                    StudioError
+                ):  # the pictures are somewhere else now: then the classes have numbers
+                    known = catalogue.describe(config.dataset, self.session.data_dir).classes
+            names = known if len(known) == count else [str(number) for number in range(count)]
+            named = [(name, str(number)) for number, name in enumerate(names)]
+        choices = [(t("generation.class.any"), ANY), *named]
+        return [gr.update(visible=bool(named)), gr.update(choices=choices, value=ANY)]
+
+    def _keep(self, name: str, recipe: dict[str, Any], made: list[np.ndarray]) -> "_Kept":
+        """The sheet of all pictures, kept in the gallery and to be saved. Where it cannot be kept, a note says why."""
+        png = pictures.to_png_bytes(sheet.draw(recipe, made), recipe=recipe)
+        file = _file(name + ".png", "png", png)
+        try:
+            return _Kept(file, gallery.keep(self.session.root, png, recipe).key)
+        except StudioError as error:
+            return _Kept(file, None, " " + t("generation.not-kept", why=str(error)))
+
     # ---- how a request is relayed
 
     def _relay(
@@ -271,15 +354,15 @@ class Maker:
         draw: Callable[[Shots], Told],
         finish: Callable[[Shots, str], Told],
     ) -> Iterator[Told]:
-        begun, shots = time.monotonic(), None
+        begun, waited, shots = time.monotonic(), self.session.waited, None
         job = self.desk.begin(page, lambda: self.shelf.work([card.path for card in chosen], walk))
         try:
             # Gradio closes a stream when its page goes only after the first word: so one comes before anything can wait.
-            yield {"busy": True, "done": 0, "line": self._progress(None, 0.0)}
+            yield {"busy": True, "done": 0, "line": self._progress(None, 0.0, 0.0)}
             for state in job.follow():
                 shots = state or shots
                 news = draw(state) if state else {}
-                line = self._progress(shots, time.monotonic() - begun)
+                line = self._progress(shots, time.monotonic() - begun, self.session.waited - waited)
                 yield {**news, "busy": True, "done": _done(shots) if shots else 0, "line": line}
             if self.desk.current(page) is not job:
                 yield gr.skip()  # a newer request of this page has the canvas
@@ -289,7 +372,9 @@ class Maker:
             elif job.error is not None or shots is None:
                 yield {"busy": False, "line": _sentence(job.error)}
             else:
-                yield {**finish(shots, _seconds(time.monotonic() - begun)), "busy": False, "done": 1}
+                seconds, cost = stopwatch(time.monotonic() - begun), beside.cost(self.session, waited)
+                told = finish(shots, seconds)
+                yield {**told, "line": " ".join(filter(None, [told["line"], cost])), "busy": False, "done": 1}
         finally:
             # Also when the page was closed: then this generator is, at one of the yields above.
             job.cancel()
@@ -299,11 +384,18 @@ class Maker:
         self.desk.clear(page)
         return {"busy": False, "line": line}
 
-    def _progress(self, shots: Shots | None, seconds: float) -> str:
-        run, status = self.session.current()
-        beside = run is not None and status is not None and status.state == "running"
-        words = t("generation.step", **_steps(shots), seconds=_seconds(seconds)) if shots else t("generation.loading")
-        return f"{words} {t('generation.beside', run=run.name)}" if beside and run is not None else words
+    def _progress(self, shots: Shots | None, seconds: float, waited: float) -> str:
+        words = t("generation.step", **_steps(shots), seconds=stopwatch(seconds)) if shots else t("generation.loading")
+        return " ".join(filter(None, [words, beside.turns(self.session, waited)]))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What became of a finished picture."""
+
+    file: dict[str, str]  # to be saved
+    key: str | None  # in the gallery
+    note: str = ""  # why it is not there
 
 
 class _Reading:
@@ -334,6 +426,17 @@ def _how(steps: Any, sampler: Any) -> dict[str, Any]:
     return {"steps": _whole("steps", steps, 1, MOST_STEPS, 20), "sampler": sampler}
 
 
+def _guided(which: Any, guidance: Any, count: int) -> dict[str, Any]:
+    """The class of each picture and the guidance towards it; nothing where any class will do."""
+    if which in (None, "", ANY):
+        return {}
+    if not str(which).isdecimal() or len(str(which)) > 6:
+        raise UsageError(t("generation.class.unknown", which=repr(which)[:40]))
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance <= 20:
+        raise UsageError(t("generation.guidance.range", value=repr(guidance)[:40]))
+    return {"classes": [int(which)] * count, **({"guidance": float(guidance)} if guidance != 1 else {})}
+
+
 def _whole(name: str, value: Any, low: int, high: int, example: int) -> int:
     """A whole number from a form; 5.0 is 5. Raises `UsageError`."""
     if value is None or value == "":
@@ -356,10 +459,6 @@ def _label(card: shelf.Card) -> str:
     if card.step is None:
         return t("generation.card.unknown", run=card.run, kind=card.kind, size=card.size)
     return t("generation.card", run=card.run, kind=card.kind, size=card.size, step=number(card.step))
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
 def _done(shots: Shots) -> float:
@@ -390,16 +489,8 @@ def _grid(shot: shelf.Shot, alt: str, recipe: dict[str, Any] | None = None) -> d
     """The grid as an <img> takes it; while it is unfinished no larger than the page can swallow ten times a second."""
     made = _pictures(shot)
     if shot.preview is not None and shot.preview.done < 1:
-        pixels = made.shape[0] * made.shape[1] * made.shape[2]
-        every = math.ceil(math.sqrt(pixels / PREVIEW_PIXELS))
-        made = made[:, ::every, ::every]
-    # The gap grows with the picture: grids of different models then have the same shape.
-    gap = max(1, made.shape[1] // 16)
-    image = pictures.grid(made, gap=gap).convert("RGB")
-    # Where grid() paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
-    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap)
-    image.putalpha(ImageOps.invert(paper))
-    return {"src": pictures.to_data_uri(image, recipe=recipe), "alt": alt, "size": shot.generator.size}
+        made = drawing.thinned(made, PREVIEW_PIXELS)
+    return {"src": pictures.to_data_uri(drawing.grid(made), recipe=recipe), "alt": alt, "size": shot.generator.size}
 
 
 def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[str, Any]:
@@ -409,21 +500,12 @@ def _column(card: shelf.Card, shot: shelf.Shot, first: int, count: int) -> dict[
     head = {"key": card.key, "name": card.run, "about": about}
     if shot.preview is None:
         return head
-    return {**head, "seconds": _seconds(shot.seconds), "grid": _grid(shot, _alt(first, count))}
+    return {**head, "seconds": stopwatch(shot.seconds), "grid": _grid(shot, _alt(first, count))}
 
 
 def _scale(made: np.ndarray) -> int:
     """Files are opened in viewers that blur small pictures: they come large enough, each pixel a square."""
     return max(1, 128 // made.shape[1])
-
-
-def _enlarged(shot: shelf.Shot) -> Any:
-    made = _pictures(shot)
-    return pictures.enlarge(pictures.grid(made), _scale(made))
-
-
-def _png(name: str, image: Any, recipe: dict[str, Any]) -> dict[str, str]:
-    return _file(name + ".png", "png", pictures.to_png_bytes(image, recipe=recipe))
 
 
 def _file(name: str, kind: str, content: bytes) -> dict[str, str]:

@@ -46,7 +46,8 @@ class Series:
     cursor: int = 0
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {
-            k: [] for k in ("step", "epoch", "images", "loss", "lr", "images_per_second", "seconds")
+            k: []
+            for k in ("step", "epoch", "images", "loss", "held_out", "trained", "lr", "images_per_second", "seconds")
         }
     )
 
@@ -102,9 +103,11 @@ class Live:
             "finish": self.session.finish,
             "sample": self.session.sample_now,
         }
-        return [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()] + [
+        routes = [Route(path, _told(answer), methods=["GET"]) for path, answer in asked.items()]
+        routes += [
             Route(f"/studio/{action}", _told(self._act(action, act)), methods=["POST"]) for action, act in done.items()
         ]
+        return [*routes, Route("/studio/hold/{what}/{page}", _told(self.hold), methods=["POST"])]
 
     # ---- what is going on
 
@@ -120,6 +123,7 @@ class Live:
                 "mine": mine,
                 "live": live,
                 "can": ACTIONS.get(status.state, ()) if mine else (),
+                "held": self.session.held,
                 **_numbers(status),
             }
         )
@@ -193,10 +197,21 @@ class Live:
         if request.query_params.get("seen") == seen:
             return Response(status_code=204, headers={"cache-control": "no-store"})
         figures = {
-            "loss": charts.loss_figure(columns["step"], columns["loss"], smooth, log),
+            "loss": charts.loss_figure(
+                columns["step"], columns["loss"], smooth, log, columns["held_out"], columns["trained"]
+            ),
             "speed": charts.speed_figure(columns["step"], columns["lr"], columns["images_per_second"]),
         }
         return _json({"seen": seen, "figures": figures})
+
+    def hold(self, request: Request) -> Response:
+        """Pauses our own run while a page explores ("on"), until it lets go ("off") or says no more that it is there ("beat")."""
+        what, page = request.path_params["what"], request.path_params["page"][:80]
+        if what == "on":
+            self.session.hold(page)
+        elif what == "off":
+            self.session.let_go(page)
+        return _json({"held": self.session.still_holds(page)})
 
     # ---- files
 
@@ -331,6 +346,11 @@ def _numbers(status: Status) -> dict[str, Any]:
         "seconds_left",
         "loss",
         "device",
+        "memory",
+        "memory_total",
+        "busy",
+        "held_out",
+        "trained",
         "message",
         "updated",
     )

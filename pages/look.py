@@ -19,6 +19,9 @@ SCRIPTS = (
     "film.js",
     "forms.js",
     "canvas.js",
+    "cells.js",
+    "trail.js",
+    "copies.js",
     "scrub.js",
     "models.js",
     "explorer.js",
@@ -27,6 +30,9 @@ SCRIPTS = (
     "own.js",
     "steps.js",
     "averages.js",
+    "recall.js",
+    "hold.js",
+    "history.js",
 )
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 

@@ -34,3 +34,8 @@ def duration(seconds: float) -> str:
     if s < 86400:
         return t("time.hours", h=s // 3600, m=s % 3600 // 60)
     return t("time.days", d=s // 86400, h=s % 86400 // 3600)
+
+
+def stopwatch(seconds: float) -> str:
+    """Seconds with a digit behind the point where that says something."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)

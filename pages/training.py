@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ddpm_core.session import Session
 
 SCRATCH = "scratch"
+# The form, in the order in which its values come.
+FIELDS = (
+    "dataset", "crop", "background", "colour", "size", "preset", "class_conditional", "epochs", "batch_size", "seed", "start_from",
+    "lr", "max_steps", "name", "flip", "augment", "held_out", "micro_batch", "data_on", "amp", "compile",
+)  # fmt: skip
 DEFAULT = config.preset()
 PEEK = {32: 40, 64: 40, 96: 24, 128: 15, 256: 8}  # pictures shown at each size
 
@@ -35,6 +40,7 @@ def build(session: "Session") -> gr.Button:
                     elem_id="dataset",
                     **_words("dataset"),
                 )
+                crop = _choice("crop", config.CROPS, DEFAULT.crop)
             with gr.Column(elem_classes="card"):
                 widgets.heading(t("training.size"))
                 size = gr.Radio(
@@ -46,6 +52,7 @@ def build(session: "Session") -> gr.Button:
                     elem_id="preset",
                     **_words("preset"),
                 )
+                class_conditional = _switch("class_conditional", DEFAULT.class_conditional)
             with gr.Column(elem_classes="card"):
                 widgets.heading(t("training.plan"))
                 with gr.Row(elem_id="plan_numbers"):
@@ -60,7 +67,16 @@ def build(session: "Session") -> gr.Button:
                         lr = _number("lr", DEFAULT.lr, step=1e-4)
                         max_steps = _number("max_steps", None)
                     name = gr.Textbox("", max_lines=1, elem_id="run_name", **_words("name"))
-                    amp = gr.Checkbox(DEFAULT.amp, elem_id="amp", **_words("amp"))
+                    with gr.Row():
+                        background = _choice("background", config.BACKGROUNDS, DEFAULT.background)
+                        colour = _choice("colour", config.COLOURS, DEFAULT.colour)
+                    flip = _switch("flip", DEFAULT.flip)
+                    augment = _part("augment", DEFAULT.augment, 0.5)
+                    held_out = _part("held_out", DEFAULT.held_out, 0.5)
+                    micro_batch = _number("micro_batch", None)
+                    data_on = _choice("data_on", config.DATA_PLACES, DEFAULT.data_on)
+                    amp = _switch("amp", DEFAULT.amp)
+                    compiled = _switch("compile", DEFAULT.compile)
         with gr.Column(scale=3, min_width=400):
             with gr.Column(elem_classes="card"):
                 widgets.heading(t("training.start"))
@@ -70,17 +86,23 @@ def build(session: "Session") -> gr.Button:
                         start = gr.Button(t("training.go"), variant="primary", elem_id="start")
                         watch = gr.Button(t("training.watch"), visible=False, elem_id="watch")
                 message = widgets.line("start_message")
+                cards = widgets.cards()
             peek_view = widgets.peek()
 
-    form = [dataset, size, model, epochs, batch_size, seed, start_from, lr, max_steps, name, amp]
+    form: list[Any] = [
+        dataset, crop, background, colour, size, model, class_conditional, epochs, batch_size, seed, start_from,
+        lr, max_steps, name, flip, augment, held_out, micro_batch, data_on, amp, compiled,
+    ]  # fmt: skip
     for field in form:
         widgets.as_given(field)
     quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
 
     # Without triggers: once when the page opens. The form then shows the run that trains, also after a reload.
     gr.on(None, lambda: present(session), outputs=form, **quiet)
-    gr.on(None, lambda *chosen: peek(session, *chosen), [dataset, size], peek_view, trigger_mode="always_last", **quiet)
-    gr.on(None, lambda *filled: forecast(session, *filled), form, forecast_line, trigger_mode="always_last", **quiet)
+    looked_at = [dataset, size, crop, background, colour]
+    gr.on(None, lambda *chosen: peek(session, *chosen), looked_at, peek_view, trigger_mode="always_last", **quiet)
+    told = [forecast_line, cards]
+    gr.on(None, lambda *filled: forecast(session, *filled), form, told, trigger_mode="always_last", **quiet)
 
     dataset.input(lambda chosen: _epochs(session, chosen), dataset, epochs, **quiet)
     for choice in (size, model):
@@ -96,28 +118,33 @@ def build(session: "Session") -> gr.Button:
 # ---- what the events do; plain functions of values, tested without a browser
 
 
-def read(
-    dataset: Any, size: Any, model: Any, epochs: Any, batch_size: Any, seed: Any, start_from: Any, lr: Any, max_steps: Any,
-    name: Any, amp: Any, *, root: Path,
-) -> tuple[RunConfig, bool]:  # fmt: skip
+def read(*filled: Any, root: Path) -> tuple[RunConfig, bool]:
     """(settings, whether to resume) from the form's raw values, whatever they are. Raises `StudioError` with the fix."""
-    limit = None if max_steps in (None, "") else _whole("max_steps", max_steps, 10_000)
-    kind, run, file = chosen_start(root, start_from)
+    form = dict(zip(FIELDS, filled, strict=True))
+    limit = None if form["max_steps"] in (None, "") else _whole("max_steps", form["max_steps"], 10_000)
+    at_once = None if form["micro_batch"] in (None, "") else _whole("micro_batch", form["micro_batch"], 8)
+    kind, run, file = chosen_start(root, form["start_from"])
     if kind == "resume" and run is not None:
-        return dataclasses.replace(run.config(), epochs=_whole("epochs", epochs, 100), max_steps=limit), True
+        return dataclasses.replace(run.config(), epochs=_whole("epochs", form["epochs"], 100), max_steps=limit), True
     settings = config.preset(
-        catalogue.absolute(dataset) if isinstance(dataset, str) else "",
-        size,
-        model,
-        epochs=_whole("epochs", epochs, 100),
-        batch_size=_whole("batch_size", batch_size, 64),
-        seed=_whole("seed", seed, 0),
-        lr=_filled("lr", lr, 0.001),
+        catalogue.absolute(form["dataset"]) if isinstance(form["dataset"], str) else "",
+        form["size"],
+        form["preset"],
+        epochs=_whole("epochs", form["epochs"], 100),
+        batch_size=_whole("batch_size", form["batch_size"], 64),
+        seed=_whole("seed", form["seed"], 0),
+        lr=_filled("lr", form["lr"], 0.001),
         max_steps=limit,
-        name=str(name or "").strip(),
-        amp=bool(amp),
+        micro_batch=at_once,
+        name=str(form["name"] or "").strip(),
         from_model=str(file.absolute()) if file else None,
+        **{key: form[key] for key in ("crop", "background", "colour", "augment", "held_out", "data_on")},
+        **{key: bool(form[key]) for key in ("class_conditional", "flip", "amp", "compile")},
     )
+    if run is not None:  # the network is that of the model it starts from
+        from ddpm_core.network import growing
+
+        settings = growing.fit(settings, run.config())
     return settings, False
 
 
@@ -125,7 +152,7 @@ def begin(session: "Session", *form: Any) -> tuple[str, Any]:
     """Starts the run; what to say, and whether the way to the Monitoring tab shows."""
     try:
         settings, resume = read(*form, root=session.root)
-        run = session.start(settings, resume=resume, explicit_name=bool(str(form[9] or "").strip()))
+        run = session.start(settings, resume=resume, explicit_name=bool(str(form[FIELDS.index("name")] or "").strip()))
     except StudioError as error:
         return _sentence(error), gr.update(visible=False)
     status = run.status()
@@ -134,31 +161,36 @@ def begin(session: "Session", *form: Any) -> tuple[str, Any]:
     return t("training.begun", run=run.name), gr.update(visible=True)
 
 
-def forecast(session: "Session", *form: Any) -> str:
-    """What this form will cost, in one line; or what is wrong with it."""
+def forecast(session: "Session", *form: Any) -> tuple[str, list[dict[str, str]]]:
+    """What this form will cost, in a line or two, and how it would be on other cards; or what is wrong with it."""
     try:
         settings, resume = read(*form, root=session.root)
-        info = catalogue.describe(settings.dataset, session.data_dir)
-        if resume:
-            status = Run(session.root, settings.name).status()
-            steps = (settings.epochs or 0) * info.pictures // settings.batch_size
-            step = number(status.step if status else 0)
-            return t("training.forecast.resume", run=settings.name, step=step, total=number(steps))
-        from ddpm_core.training import plan  # here, since it imports torch, and the page comes first
+        info = catalogue.describe(settings.dataset, session.data_dir, colour=settings.colour)
+        if settings.class_conditional and not info.classes:
+            raise UsageError(t("training.no-classes", dataset=info.title))
+        from ddpm_core.training import plan, plan_sheet  # here, since they import torch, and the page comes first
 
-        return plan.forecast(settings, info.pictures, info.channels, turn=session.turns).text
+        status = Run(session.root, settings.name).status() if resume else None
+        step = status.step if status else 0
+        found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.turns)
     except StudioError as error:
-        return _sentence(error)
+        return _sentence(error), []
+    text = " ".join(filter(None, (found.text, found.hint)))
+    others = [plan_sheet.card(found, fit) for fit in found.fits]
+    return text, [{"card": card, "verdict": verdict, "words": words} for card, verdict, words in others]
 
 
-def peek(session: "Session", dataset: Any, size: Any) -> dict[str, Any]:
+def peek(
+    session: "Session", dataset: Any, size: Any, crop: Any = "center", background: Any = "white", colour: Any = "auto"
+) -> dict[str, Any]:
     """A few pictures of the data set at the chosen size, for the peek widget."""
     try:
         if size not in config.SIZES:
             size = DEFAULT.size
         text = dataset if isinstance(dataset, str) else ""
         info = catalogue.describe(text, session.data_dir)
-        shown = catalogue.peek(text, size, PEEK[size], session.data_dir)
+        look = {"crop": str(crop), "background": str(background), "colour": str(colour)}
+        shown = catalogue.peek(text, size, PEEK[size], session.data_dir, **look)
     except StudioError as error:
         return {"size": DEFAULT.size, "pictures": [], "error": _sentence(error)}
     return {
@@ -177,7 +209,9 @@ def present(session: "Session") -> list[Any]:
             return _filled_form(session, run.config(), SCRATCH)
         except StudioError:
             pass
-    return [gr.skip()] * 6 + [gr.update(choices=start_choices(session.root))] + [gr.skip()] * 4
+    updates: list[Any] = [gr.skip()] * len(FIELDS)
+    updates[FIELDS.index("start_from")] = gr.update(choices=start_choices(session.root))
+    return updates
 
 
 def from_choice(session: "Session", chosen: Any) -> list[Any]:
@@ -185,10 +219,10 @@ def from_choice(session: "Session", chosen: Any) -> list[Any]:
     try:
         kind, run, _ = chosen_start(session.root, chosen)
         if run is None:
-            return [gr.update(interactive=True)] * 11
+            return [gr.update(interactive=True)] * len(FIELDS)
         settings = run.config()
     except StudioError:
-        return [gr.update(interactive=True)] * 11
+        return [gr.update(interactive=True)] * len(FIELDS)
     if kind == "resume":
         status = run.status()
         if status is not None and status.state == "finished":  # it needs more to do
@@ -245,20 +279,13 @@ def _filled_form(
     session: "Session", settings: RunConfig, chosen: Any, *, frozen: bool = False, new_name: bool = False
 ) -> list[Any]:
     """Updates for all fields; `frozen` ones cannot be changed in a run that goes on."""
-    keep: dict[str, Any] = {"interactive": not frozen}
-    return [
-        gr.update(value=settings.dataset, **keep),
-        gr.update(value=settings.size, **keep),
-        gr.update(value=settings.preset, **keep),
-        gr.update(value=settings.epochs or _epochs(session, settings.dataset)),
-        gr.update(value=settings.batch_size, **keep),
-        gr.update(value=settings.seed, **keep),
-        gr.update(value=chosen, choices=start_choices(session.root)),
-        gr.update(value=settings.lr, **keep),
-        gr.update(value=settings.max_steps),
-        gr.update(value="" if new_name or not frozen else settings.name, **keep),
-        gr.update(value=settings.amp, **keep),
-    ]
+    changeable = ("epochs", "max_steps", "start_from")
+    shown = {key: getattr(settings, key) for key in FIELDS if key != "start_from"}
+    shown["epochs"] = settings.epochs or _epochs(session, settings.dataset)
+    shown["name"] = "" if new_name or not frozen else settings.name
+    updates = {key: gr.update(value=value, interactive=key in changeable or not frozen) for key, value in shown.items()}
+    updates["start_from"] = gr.update(value=chosen, choices=start_choices(session.root))
+    return [updates[key] for key in FIELDS]
 
 
 def _epochs(session: "Session", dataset: Any) -> Any:
@@ -292,3 +319,15 @@ def _words(key: str) -> dict[str, Any]:
 
 def _number(key: str, value: float | None, step: float = 1) -> gr.Number:
     return gr.Number(value, step=step, elem_id=key, min_width=100, **_words(key))
+
+
+def _choice(key: str, values: tuple[str, ...], value: str) -> gr.Radio:
+    return gr.Radio([(t(f"training.{key}.{each}"), each) for each in values], value=value, elem_id=key, **_words(key))
+
+
+def _switch(key: str, value: bool) -> gr.Checkbox:
+    return gr.Checkbox(value, elem_id=key, **_words(key))
+
+
+def _part(key: str, value: float, most: float) -> gr.Slider:
+    return gr.Slider(0, most, value, step=0.01, elem_id=key, buttons=[], **_words(key))

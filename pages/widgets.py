@@ -71,9 +71,29 @@ def room() -> gr.HTML:
     return _widget("room", '<section class="room" hidden></section>', "Studio.room(element)")
 
 
+def hold() -> gr.HTML:
+    """The switch that pauses the studio's own run while its pictures are explored."""
+    return _widget("hold", '<section class="hold"></section>', "Studio.hold(element)")
+
+
+def recall() -> gr.HTML:
+    """Takes a PNG that was made here, and brings its settings back; also for any other part of the tab that has a recipe.
+
+    Its value: {mode, fields, line} of pages/recall.py. Its event "recall": there are settings to be put into the form.
+    """
+    return _widget(
+        "recall", '<section class="recall"></section>', "Studio.recall(element, props, () => trigger('recall'))"
+    )
+
+
 def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
     """One line of text that a handler fills; its role makes screen readers tell it."""
     return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)
+
+
+def cards() -> gr.HTML:
+    """How a run would be on cards of several sizes; its value is a list of {card, verdict, words}."""
+    return _widget("cards", '<section class="cards"></section>', "Studio.cards(element, props, watch)")
 
 
 def peek() -> gr.HTML:

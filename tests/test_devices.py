@@ -61,3 +61,17 @@ def test_other_devices_never_compute_in_float16():
 
 def test_a_processor_is_never_compiled_for():
     assert not devices.compile_pays(torch.device("cpu"))
+
+
+def test_usage_tells_how_full_and_how_busy_the_processor_is():
+    told = devices.usage(torch.device("cpu"))
+    assert 0 < told["memory"] < told["memory_total"] and 0 <= told["busy"] <= 1
+
+
+def test_usage_of_a_card_that_does_not_tell_how_busy_it_is(monkeypatch):
+    def silent(device):
+        raise ModuleNotFoundError("pynvml")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3, 8))
+    monkeypatch.setattr(torch.cuda, "utilization", silent)
+    assert devices.usage(torch.device("cuda")) == {"memory": 5, "memory_total": 8, "busy": None}

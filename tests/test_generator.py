@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm_core import checkpoint, pictures
+from ddpm_core import checkpoint, pictures, recipes
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, NetworkConfig, RunConfig
 from ddpm_core.diffusion import latents, objective, samplers
 from ddpm_core.errors import CheckpointError, UsageError
@@ -87,7 +87,7 @@ def test_where_only_one_size_gives_the_same_bits_the_others_are_filled_up(genera
 
 
 def test_requests_are_cut_into_the_sizes_that_are_known(generator):
-    assert generator.sizes == [16, 8, 4, 2, 1]
+    generator.sizes = [16, 8, 4, 2, 1]
     assert [size for _, size in generator._parts([-1] * 23)] == [16, 4, 2, 1]
     generator.sizes = [16]
     assert [(len(rows), size) for rows, size in generator._parts([-1] * 23)] == [(16, 16), (7, 16)]
@@ -296,10 +296,37 @@ def test_an_early_snapshot_of_the_run_is_a_guide(tmp_path):
     assert torch.equal(alone[0], guided[3])
 
 
-def test_the_recipe_names_model_and_request(generator):
-    recipe = generator.recipe(seeds=[1, 2], steps=20, sampler="ddim")
+def test_the_recipe_names_model_and_request(generator, path):
+    recipe = generator.recipe("interpolate", seeds=[1, 2], mix=[[0], [1]], steps=20, sampler="ddim")
     assert recipe["run"] == "toy_16x16" and recipe["model"] == "ddpm_best.pt" and recipe["trained_steps"] == 7
     assert recipe["seeds"] == [1, 2] and recipe["steps"] == 20 and recipe["sampler"] == "ddim"
+    assert recipe["hash"] == recipes.model_hash(path) and recipe["version"] == recipes.VERSION
+    assert generator.recipe("sample", run="renamed", seeds=[1], steps=20, sampler="ddim")["run"] == "renamed"
+
+
+def test_the_recipe_names_the_weights_that_were_loaded_though_the_file_has_changed_since(tmp_path, path):
+    copy = tmp_path / "ddpm_best.pt"
+    copy.write_bytes(path.read_bytes())
+    generator = Generator.load(copy, device="cpu")
+    checkpoint.save_model(copy, a_model(seed=1))
+    assert generator.about["hash"] == recipes.model_hash(path) != recipes.model_hash(copy)
+
+
+@pytest.mark.parametrize("name", ["mein Modell.pt", ".pt", "模型.ckpt", "x" * 200 + ".pt"])
+def test_a_file_with_any_name_has_a_recipe(tmp_path, path, name):
+    copy = tmp_path / name
+    copy.write_bytes(path.read_bytes())
+    generator = Generator.load(copy, device="cpu")
+    assert recipes.check(generator.recipe("sample", seeds=[0], steps=2, sampler="ddim"))
+
+
+def test_previews_show_the_noisy_state_too_and_it_ends_as_the_picture(generator):
+    previews = list(generator.sample([3, 4], steps=4))
+    assert [preview.noisy.shape for preview in previews] == [(2, 16, 16, 3)] * 4
+    assert np.array_equal(previews[-1].noisy, previews[-1].pictures)
+    assert not np.array_equal(previews[0].noisy, previews[0].pictures)
+    spread = [preview.noisy.std() for preview in previews]
+    assert spread[0] > spread[-1]  # noise goes
 
 
 @pytest.mark.parametrize(

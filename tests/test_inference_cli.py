@@ -170,7 +170,9 @@ def test_compare_shows_models_of_different_sizes_from_the_same_seeds(here):
         shown = np.asarray(image)
     for row, model in enumerate(models):
         generator = Generator.load(model, "cpu")
-        noise = mixing.noise_for([2, 3, 4], [16, 32, 64], generator.shape)  # one noise, whatever the size
+        noise = mixing.shared(
+            [2, 3, 4], [16, 32, 64], generator.size, generator.channels
+        )  # one noise, whatever the size
         expected = last(generator.walker(2)(noise))[0]
         scale = 128 // generator.size
         top = row * (128 + 30) + 26

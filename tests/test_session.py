@@ -93,6 +93,51 @@ def test_a_second_run_of_the_same_settings_gets_a_name_of_its_own(session):
         session.start(settings(session, max_steps=1), explicit_name=True)
 
 
+def test_held_while_somebody_explores(session):
+    with pytest.raises(UsageError, match="nothing is training here"):
+        session.hold("me")
+    session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    assert not session.held
+    session.hold("me")
+    step = wait(session, lambda status: status.state == "paused").step
+    assert session.held and session.still_holds("me")
+    session.let_go("me")
+    wait(session, lambda status: status.state == "running" and status.step > step)
+    assert not session.held and not session.still_holds("me")
+
+    # By hand: that wins, in both directions.
+    session.hold("me")
+    wait(session, lambda status: status.state == "paused")
+    session.unpause()
+    wait(session, lambda status: status.state == "running")
+    assert not session.still_holds("me")
+    session.pause()
+    wait(session, lambda status: status.state == "paused")
+    with pytest.raises(UsageError, match="paused already"):
+        session.hold("me")
+
+
+def test_a_page_that_is_closed_holds_nothing_for_long(session, monkeypatch):
+    monkeypatch.setattr(session._hold, "_patience", 0.5)
+    session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    session.hold("me")
+    step = wait(session, lambda status: status.state == "paused").step
+    wait(session, lambda status: status.state == "running" and status.step > step)
+    assert not session.held
+
+
+def test_what_training_waits_is_counted(session):
+    session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    before = session.waited
+    with session.turns():  # a picture is being made
+        while session.waited < before + 0.3:
+            time.sleep(0.01)
+    assert session.waited >= before + 0.3
+
+
 def test_a_mistake_is_told_at_once_and_leaves_nothing(session):
     with pytest.raises(DataError, match="nowhere"):
         session.start(settings(session, dataset="./nowhere"))

@@ -267,9 +267,9 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert train_high_res.main(["--resume", "--name", "halves", "--max-steps", "20"]) == 4
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {halves.state_path.relative_to(here)} is empty")
 
-    # A new run from a trained model starts from its weights; one of another size is refused.
+    # A new run from a trained model starts from its weights; with another preset it is refused.
     best = str(whole.best_path)
-    assert "another network" in refused(capsys, *arguments("third"), "--from-model", best, "--preset", "standard")
+    assert "do not go together" in refused(capsys, *arguments("third"), "--from-model", best, "--preset", "standard")
     argv = arguments("third", "--from-model", best, "--max-steps", "1", "--lr", "1e-7")
     assert train_high_res.main(argv) == 0
     start, third = load_model(whole.best_path), load_model(Run(here, "third").final_path)
@@ -385,3 +385,25 @@ def test_what_is_in_the_way_of_the_card_is_said_at_the_start(here, capsys, monke
     assert second == "The GTX 1060 wants another torch."
     assert train_high_res.main([*argv, "--device=cpu"]) == 0  # was wanted so
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_on_a_card_the_plan_is_checked_with_three_steps(here, capsys, monkeypatch):
+    from ddpm_core import devices
+    from ddpm_core.training import plan, rehearsal
+
+    found = plan.forecast(preset("../dots", micro_batch=8, device="cpu"), 40, 3)
+    monkeypatch.setattr(plan, "forecast", lambda *_, **__: found)
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda"))
+    asked = []
+    monkeypatch.setattr(rehearsal, "measured_peak", lambda *given: asked.append(given[1:]) or 3 * 2**30)
+    argv = ["--dataset=../dots", "--size=32", "--preset=cpu", "--plan"]
+    assert train_high_res.main(argv) == 0
+    assert asked == [(3, 8, torch.device("cuda"))]
+    assert "three steps took 3.0 GB of its memory; the plan says" in capsys.readouterr().out
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(rehearsal, "measured_peak", full)
+    assert train_high_res.main(argv) == 0
+    assert "fewer pictures at a time" in capsys.readouterr().out

@@ -1,10 +1,11 @@
 """The fair lock: one at a time, and a loop that lets go and grabs again lets others in."""
 
 import threading
+import time
 
 import pytest
 
-from ddpm_core.turns import Turns
+from ddpm_core.turns import Timed, Turns
 
 
 def test_one_at_a_time():
@@ -52,4 +53,29 @@ def test_an_error_inside_gives_the_turn_on():
     with pytest.raises(ValueError), turns():
         raise ValueError
     with turns():
+        pass
+
+
+def test_waiting_is_counted_also_while_it_goes_on():
+    turns = Turns()
+    timed = Timed(turns)
+    with timed():
+        pass
+    assert timed.seconds < 1
+    waited = []
+    with turns():  # someone else's
+        waiting = threading.Thread(target=lambda: take(timed))
+        waiting.start()
+        while timed.seconds < 0.2:
+            time.sleep(0.01)
+        waited.append(timed.seconds)
+    waiting.join(30)
+    assert timed.seconds >= waited[0] >= 0.2
+    still = timed.seconds
+    time.sleep(0.05)
+    assert timed.seconds == still  # nobody waits any more
+
+
+def take(turn):
+    with turn():
         pass

@@ -117,10 +117,13 @@ def noise_at_sizes(
     return {size: _resized(base, size, seed) for size in sizes}
 
 
-def noise_for(seeds: Sequence[int], sizes: Sequence[int], shape: latents.Shape) -> Tensor:
-    """Float32 (N, *shape): each seed's noise for a model of this shape (C, S, S) that stands beside others, all their `sizes` (its
-    own S among them) given. `noise_at_sizes` for each seed, `grey` for a model of one channel."""
-    channels, size, _ = shape
+def shared(seeds: Sequence[int], sizes: Sequence[int], size: int, channels: int) -> Tensor:
+    """Float32 (N, channels, size, size): each seed's noise for a model of `size` beside models of the other `sizes`.
+
+    Models of one size get the seeds' own noise; see `noise_at_sizes` and, for grey models, `grey`.
+    """
+    if len(set(sizes)) == 1:
+        return latents.noise(seeds, (channels, size, size))
     noise = torch.stack([noise_at_sizes(seed, sizes)[size] for seed in seeds])
     return noise if channels == 3 else grey(noise)
 

@@ -11,6 +11,7 @@ only draws, on a processor, three habits are changed, which also makes it faster
 What that achieves on a machine is looked at, not assumed (`alike`): other devices have other habits.
 """
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from ddpm_core.network.unet import Join, UNet
 def ready(network: UNet, device: torch.device) -> UNet:
     """The same network, on `device` and for drawing alone: it cannot be trained, nor its weights be changed any more."""
     network = network.eval().requires_grad_(False).to(device)
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64"):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _arrange(network)
     return network

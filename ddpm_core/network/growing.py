@@ -24,13 +24,12 @@ from ddpm_core.network.unet import UNet
 _STEM, _HEAD, _GAIN, _LEVEL = "stem.weight", "head", "gain", "noise_level.layers.0.weight"
 
 
-def fit(config: RunConfig, model: Model) -> RunConfig:
-    """`config` with the network of `model`, its patch grown with the pictures, and predicting what `model` predicts.
+def fit(config: RunConfig, old: RunConfig) -> RunConfig:
+    """`config` with the network of a model of settings `old`, its patch grown with the pictures, predicting what that predicts.
 
     A trunk's map keeps its side, so a step costs about as much as it did. Raises `UsageError` where the patch would not come
     out whole, or the network would be none for this size.
     """
-    old = model.config
     patch = Fraction(old.network.patch * config.size, old.size)
     if patch.denominator != 1:
         possible = [size for size in SIZES if old.network.patch * size % old.size == 0]

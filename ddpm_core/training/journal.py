@@ -23,12 +23,21 @@ class Journal:
     `seconds` counts the training time of the whole run, pauses left out, also over resumes.
     """
 
-    def __init__(self, run: Run, status: Status, batch_size: int, seconds: float, report: Callable[[Status], None]):
+    def __init__(
+        self,
+        run: Run,
+        status: Status,
+        batch_size: int,
+        seconds: float,
+        report: Callable[[Status], None],
+        usage: Callable[[], dict[str, Any]] = dict,
+    ):
         self.run = run
         self.status = status
         self.seconds = seconds
         self._batch_size = batch_size
         self._report = report
+        self._usage = usage
         self._clock = time.monotonic()
         self._session_start = (status.step, seconds)
         self._last_line = (status.step, -math.inf)
@@ -105,6 +114,7 @@ class Journal:
             loss=loss,
             images_per_second=calm,
             seconds_left=self._seconds_left(step),
+            **self._usage(),
             **self._measured,
         )
         self._measured = {}

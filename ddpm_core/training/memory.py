@@ -15,6 +15,7 @@ import torch
 
 from ddpm_core import devices
 from ddpm_core.config import NETWORKS, SIZES, RunConfig, preset
+from ddpm_core.data.places import SHARE_OF_DEVICE
 from ddpm_core.training import footprint
 from ddpm_core.training.footprint import Arithmetic
 
@@ -136,26 +137,29 @@ class Fit:
     verdict: str
 
 
-def fit(config: RunConfig, channels: int, card: int, arithmetic: Arithmetic, pictures: int = 0) -> Fit:
+def fit(config: RunConfig, channels: int, card: int, arithmetic: Arithmetic, data_set: int = 0) -> Fit:
     """The run on a card of `card` bytes that has nothing else to do: with as many pictures at once as fit, or as the settings say.
 
-    The data set waits on the card only where it fits beside everything else.
+    `data_set`: bytes of all pictures.
     """
+    pictures = on_card(config, data_set, card)
     for micro_batch in _choices(config):
-        memory = needed(config, channels, micro_batch, arithmetic)
+        memory = needed(config, channels, micro_batch, arithmetic, pictures=pictures)
         if verdict(memory.total, card) == "fits":
             break
-    if pictures and config.data_on in ("auto", "device"):
-        beside = needed(config, channels, micro_batch, arithmetic, pictures=pictures)
-        if config.data_on == "device" or verdict(beside.total, card) == "fits":
-            memory = beside
     return Fit(card, micro_batch, memory, verdict(memory.total, card))
 
 
-def fits(config: RunConfig, channels: int, pictures: int = 0) -> tuple[Fit, ...]:
-    """The run on cards of 6, 8, 12 and 24 GB. `pictures`: bytes of the data set."""
+def on_card(config: RunConfig, data_set: int, card: int) -> int:
+    """How much of a data set of so many bytes waits on a card with `card` bytes free: all or nothing (data/places.py)."""
+    here = config.data_on == "device" or (config.data_on == "auto" and data_set <= SHARE_OF_DEVICE * card)
+    return data_set if here else 0
+
+
+def fits(config: RunConfig, channels: int, data_set: int = 0) -> tuple[Fit, ...]:
+    """The run on cards of 6, 8, 12 and 24 GB. `data_set`: bytes of all pictures."""
     kind = Arithmetic(card=True, half=config.amp)
-    return tuple(fit(config, channels, gigabytes * GB, kind, pictures) for gigabytes in CARDS)
+    return tuple(fit(config, channels, gigabytes * GB, kind, data_set) for gigabytes in CARDS)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 """The whole plan of a run on one page of text, for --plan and for whoever wants to see how the forecast's figures come about."""
 
+import torch
+
 from ddpm_core.training import memory
 from ddpm_core.training.memory import GB, Fit
 from ddpm_core.training.plan import Forecast, duration, in_words, size
+
+# What comes and goes, at the moment when most is there.
+HIGHEST = {"step": "feature maps", "update": "the update", "grid": "sample grids"}
 
 
 def sheet(plan: Forecast) -> str:
@@ -13,12 +18,13 @@ def sheet(plan: Forecast) -> str:
         ("gradients", needs.gradients),
         ("optimizer", needs.optimizer),
         ("two averages", needs.averages),
-        ("feature maps", needs.activations),
+        (HIGHEST[needs.highest], needs.activations),
         ("pictures", needs.pictures),
         ("beside them", needs.beside),
     ]
     facts = [
         ("device", plan.device),
+        ("", f"torch {torch.__version__}" + (f", CUDA {torch.version.cuda}" if plan.device_type == "cuda" else "")),
         ("preset", f"{config.preset}, {plan.parameters / 1e6:.1f} million weights"),
         ("", f"a model file of {4e-6 * plan.parameters:.0f} MB, {plan.flops / 1e9:.3g} GFLOP a picture"),
         ("pictures", f"{plan.pictures:,} to learn from, {plan.held_out:,} held out"),
@@ -32,7 +38,7 @@ def sheet(plan: Forecast) -> str:
         ("disk", size(plan.disk)),
     ]
     if plan.step:
-        facts.insert(6, ("", f"{plan.step:,} of them made"))
+        facts.insert(7, ("", f"{plan.step:,} of them made"))
     lines = [f"  {name:9} {text}" for name, text in facts]
     change = (
         memory.smallest_change(config, plan.channels, plan.room, plan.arithmetic) if plan.verdict != "fits" else None
@@ -45,12 +51,18 @@ def sheet(plan: Forecast) -> str:
 def cards(plan: Forecast) -> list[str]:
     """One line for each of the graphics cards that people have."""
     lines = ["  on a graphics card of its own"]
-    for fit in plan.fits:
-        words = f"{fit.verdict}, {size(fit.memory.total)}, {batch_in_words(plan.config.batch_size, fit.micro_batch)}"
-        if fit.verdict != "fits":
-            words = f"{fit.verdict}, {size(fit.memory.total)}{_instead(plan, fit)}"
-        lines.append(f"  {fit.card // GB:6} GB {words}")
+    for each in plan.fits:
+        name, verdict, words = card(plan, each)
+        lines.append(f"  {name:>9} {verdict}, {words}")
     return lines
+
+
+def card(plan: Forecast, fit: Fit) -> tuple[str, str, str]:
+    """("12 GB", "fits", what it takes there and how the batch is made, or what would fit instead)."""
+    words = f"{size(fit.memory.total)}, {batch_in_words(plan.config.batch_size, fit.micro_batch)}"
+    if fit.verdict != "fits":
+        words = f"{size(fit.memory.total)}{_instead(plan, fit)}"
+    return f"{fit.card // GB} GB", fit.verdict, words
 
 
 def _instead(plan: Forecast, fit: Fit) -> str:

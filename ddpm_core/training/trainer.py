@@ -5,6 +5,7 @@ exactly the weights that an uninterrupted one reaches (same machine, same versio
 """
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -83,7 +84,7 @@ def _train(
     device = devices.choose(config.device)
     devices.keep_freed_memory()
     if config.from_model and not resume:
-        config = growing.fit(config, checkpoint.load_model(config.from_model))
+        config = growing.fit(config, checkpoint.load_model(config.from_model).config)
     try:
         found = catalogue.load(
             config.dataset, config.size, data_dir, show_reading,
@@ -159,7 +160,8 @@ def _train(
             status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
         )  # fmt: skip
-        journal = Journal(run, status, config.batch_size, state.seconds, report)
+        usage = functools.partial(devices.usage, device)
+        journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
         gradients.say = journal.say
         forward_backward = EagerFirst(state, gradients, journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)

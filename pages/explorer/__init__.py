@@ -1,6 +1,6 @@
 """The explorers of the Generation tab: what each is asked and what it answers, one file each."""
 
-from pages.explorer import averages, own, pad, steps
+from pages.explorer import again, averages, copies, own, pad, steps
 from pages.explorer.stream import Explorer
 
 KNOWN: dict[str, Explorer] = {
@@ -10,4 +10,6 @@ KNOWN: dict[str, Explorer] = {
     "pad-point": pad.make_point,
     "pad-film": pad.make_film,
     **own.EXPLORERS,
+    "again": again.make,
+    "copies": copies.make,
 }

@@ -1,4 +1,4 @@
-"""Models side by side: what their pictures are made of."""
+"""Models side by side: one noise for all of them, whatever their sizes, and what their pictures are made of."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -92,8 +92,7 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     frames = drawn.pictures
     again = _signed([frames[0], frames[-1]]).to(generator.device)
     error = inversion.reconstruction_error(x0, again)
-    recipe = _recipe(
-        generator, card, "interpolate", sampler="ddim", steps=WALK_STEPS, pictures=_hashes(ends), mix=[[round(float(s), 6)] for s in spots]
+    recipe = generator.recipe("interpolate", run=card.run, sampler="ddim", steps=WALK_STEPS, pictures=_hashes(ends), mix=[[round(float(s), 6)] for s in spots]
     )  # fmt: skip
     files = saved(f"{card.run}_own_walk", frames, recipe, film=True)
     said = _kept(session, frames, recipe, t("own.walk.done", count=count))
@@ -177,7 +176,7 @@ def _drawn(
 
         yield show
     made = pictures.to_uint8(last.x)
-    recipe = _recipe(generator, card, what, sampler=how.name, steps=how.steps, **fields)
+    recipe = generator.recipe(what, run=card.run, sampler=how.name, steps=how.steps, **fields)
     files = saved(f"{card.run}_{what}_seed{how.seeds[0]}", made, recipe)
     said = _kept(session, made, recipe, t(f"own.{what}.done", count=len(made)))
     yield lambda: {"src": _grid(made), "original": pictures.to_data_uri(own), "files": files, "done": 1, "line": said}
@@ -232,10 +231,6 @@ def _grid(made: np.ndarray) -> str:
 
 def _hashes(own: list[np.ndarray]) -> list[str]:
     return [recipes.picture_hash(picture) for picture in own]
-
-
-def _recipe(generator: "Pictures", card: shelf.Card, what: str, **fields: Any) -> dict[str, Any]:
-    return recipes.compose(what, **{**generator.recipe(), "hash": recipes.model_hash(card.path)}, **fields)
 
 
 def _kept(session: "Session", made: np.ndarray, recipe: dict[str, Any], said: str) -> str:

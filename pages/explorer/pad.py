@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ddpm_core import gallery, pictures, recipes, shelf
+from ddpm_core import gallery, pictures, shelf
 from ddpm_core.errors import StudioError, UsageError
 from pages.explorer.files import saved
 from pages.explorer.stream import Asked, Shown, Told, share, whole
@@ -55,7 +55,7 @@ def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]
     noise = _between(generator, seeds, [[u, v]])
     for preview in session.shelf.slices(generator.walker(how["steps"], how["sampler"])(noise)):
         last = preview
-    recipe = _recipe(generator, card, seeds=seeds, mix=[[u, v]], **how)
+    recipe = generator.recipe("pad", run=card.run, seeds=seeds, mix=[[u, v]], **how)
     yield lambda: {"point": {"src": pictures.to_data_uri(last.pictures[0], recipe=recipe), "u": u, "v": v}}
 
 
@@ -75,7 +75,9 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
             return {"done": preview.done, "line": line}
 
         yield show
-    recipe = _recipe(generator, card, seeds=seeds, mix=[[round(u, 6), round(v, 6)] for u, v in spots], **how)
+    recipe = generator.recipe(
+        "pad", run=card.run, seeds=seeds, mix=[[round(u, 6), round(v, 6)] for u, v in spots], **how
+    )
     name = f"{card.run}_pad_{'_'.join(map(str, seeds))}"[:80]
     frames = last.pictures
     files = saved(name, frames, recipe, film=True)
@@ -105,11 +107,6 @@ def _between(generator: "Pictures", seeds: list[int], spots: list[list[float]]) 
 
     places = torch.tensor(spots, dtype=torch.float64)
     return mixing.mix(latents.noise(seeds, generator.shape), mixing.corners(places[:, 0], places[:, 1]))
-
-
-def _recipe(generator: "Pictures", card: shelf.Card, **fields: Any) -> dict[str, Any]:
-    model = generator.recipe()
-    return recipes.compose("pad", **{**model, "hash": recipes.model_hash(card.path)}, **fields)
 
 
 def _seeds(asked: Asked) -> list[int]:

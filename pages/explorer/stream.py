@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
+from pages import beside
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Explorers:
         return JSONResponse({})
 
     def _lines(self, owner: str, work: Callable[[], Generator[Shown, None, None]]) -> Iterator[bytes]:
-        begun = time.monotonic()
+        begun, waited = time.monotonic(), self.session.waited
         job = self.desk.begin(owner, work)
         try:
             yield _line({"busy": True})
@@ -89,7 +90,8 @@ class Explorers:
                 text = str(job.error)
                 yield _line({"busy": False, "error": text[:1].upper() + text[1:]})
             else:
-                yield _line({"busy": False, "cancelled": job.cancelled, "seconds": time.monotonic() - begun})
+                told = {"busy": False, "cancelled": job.cancelled, "seconds": time.monotonic() - begun}
+                yield _line({**told, "cost": beside.cost(self.session, waited)})
         except StudioError as error:  # what was shown could not be drawn
             yield _line({"busy": False, "error": str(error)})
         finally:

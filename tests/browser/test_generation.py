@@ -68,7 +68,7 @@ def test_pictures_sharpen_step_by_step_and_can_be_saved(page, studio, toy_run, t
     with page.expect_download() as download:
         page.get_by_role("link", name="Save PNG").click()
     download.value.save_as(tmp_path / download.value.suggested_filename)
-    assert pictures.read_recipe(tmp_path / "toys_seed0_16.png")["samples"] == 16
+    assert pictures.read_recipe(tmp_path / "toys_seed0_16.png")["seeds"] == list(range(16))
 
 
 def test_cancel_is_quick_and_what_there_is_stays(page, studio, toy_run):

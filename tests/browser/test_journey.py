@@ -81,6 +81,24 @@ def test_from_start_to_pictures(page, studio):
     page.get_by_role("button", name="Unpause").click()
     page.wait_for_function("document.querySelector('#strip').innerText.includes('training')")
 
+    # Paused while one explores: it stays so over a reload, and ends with the switch.
+    page.get_by_role("tab", name="Generation").click()
+    switch = page.get_by_role("switch", name="Pause training while I explore")
+    switch.check()
+    page.locator("#strip").get_by_text("paused").wait_for()
+    page.locator(".hold").get_by_text("about a minute after this page is closed").wait_for()
+    page.reload()
+    page.locator(".hold").get_by_text("about a minute after this page is closed").wait_for()
+    assert switch.is_checked()
+    switch.uncheck()
+    page.wait_for_function("document.querySelector('#strip').innerText.includes('training')")
+    # A person's own Unpause ends it, too.
+    switch.check()
+    page.locator("#strip").get_by_text("paused").wait_for()
+    page.get_by_role("button", name="Unpause").click()
+    page.wait_for_function("!document.getElementById('hold_training').checked")
+    page.wait_for_function("document.querySelector('#strip').innerText.includes('training')")
+
     # Stop: everything is saved.
     page.get_by_role("button", name="Stop").click()
     page.locator("#strip").get_by_text("stopped").wait_for()
@@ -94,7 +112,7 @@ def test_from_start_to_pictures(page, studio):
     for mode, button, line in (
         ("Grid", "Generate", r"4 pictures in [\d.]+ s, seeds 0 to 3"),
         ("Walk", "Interpolate", r"16 frames from seed 0 to seed 1 in"),
-        ("Models", "Compare", r"2 models with the same seeds, 0 to 3, in"),
+        ("Models", "Compare", r"[12] models with the same seeds, 0 to 3, in"),
     ):
         page.locator(".modes").get_by_role("button", name=mode, exact=True).click()
         page.get_by_role("button", name=button).click()

@@ -24,7 +24,7 @@ def trained(size=32, network=TINY, channels=3, prediction="edm"):
 
 
 def grown(model, size, channels=3, **settings):
-    config = growing.fit(RunConfig(size=size, **settings), model)
+    config = growing.fit(RunConfig(size=size, **settings), model.config)
     unet = UNet(config.network, channels)
     unet.load_state_dict(growing.weights(model, unet, config, channels))
     return unet.eval(), config
@@ -80,7 +80,7 @@ def test_grey_and_colour_agree_about_grey_pictures(old_channels, new_channels):
 
 def test_it_predicts_what_the_model_predicts_and_keeps_the_rest_of_the_settings():
     _, model = trained(prediction="v")
-    config = growing.fit(RunConfig(size=64, prediction="edm", lr=0.5, augment=0.1), model)
+    config = growing.fit(RunConfig(size=64, prediction="edm", lr=0.5, augment=0.1), model.config)
     assert (config.prediction, config.lr, config.augment, config.network.labels) == ("v", 0.5, 0.1, 6)
     new, _ = grown(model, 64, augment=0.1)
     assert not new.labels.weight.any()  # the model heard none: they start as in a new network
@@ -89,7 +89,7 @@ def test_it_predicts_what_the_model_predicts_and_keeps_the_rest_of_the_settings(
 def test_a_size_that_its_patches_cannot_fill_names_those_they_can():
     _, model = trained(64, TINY)
     with pytest.raises(UsageError, match=r"80 px: choose --size 32 or 64 or 96 or 128 or 256"):
-        growing.fit(RunConfig(size=80), model)
+        growing.fit(RunConfig(size=80), model.config)
 
 
 def test_another_trunk_is_refused():

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_core import pictures
+from ddpm_core import gallery, pictures, recipes
 from ddpm_core.config import preset
+from ddpm_core.errors import StudioError
 from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
+from ddpm_core.trajectory import Trails
 from ddpm_core.turns import Turns
 from pages import generation
 from pages.generation import Maker
@@ -30,6 +32,8 @@ class FakeSession:
         self.root = self.data_dir = root
         self.turns = Turns()
         self.shelf = Shelf(self.turns)
+        self.trails = Trails()
+        self.waited = 0.0
         self.now = (None, None)
 
     def current(self):
@@ -69,7 +73,8 @@ def test_samples_from_first_word_to_file(maker, tmp_path):
     path = tmp_path / file["name"]
     path.write_bytes(base64.b64decode(file["href"].partition(",")[2]))
     recipe = pictures.read_recipe(path)
-    assert (recipe["run"], recipe["seed"], recipe["samples"], recipe["steps"]) == ("toys", 7, 4, 4)
+    assert (recipe["run"], recipe["seeds"], recipe["steps"]) == ("toys", [7, 8, 9, 10], 4)
+    assert recipes.check(recipe)["hash"] == recipes.model_hash(tmp_path / "checkpoints/toys/ddpm_best.pt")
     assert image(file["href"]).width >= 2 * 128  # large enough for viewers that blur
 
 
@@ -247,6 +252,68 @@ def test_two_pages_at_once(maker):
     assert [line.startswith("4 pictures") for line in lines] == [True, True]
 
 
+class TestKept:
+    def test_a_grid_with_its_recipe(self, maker, tmp_path):
+        last = told(generate(maker))[-1]
+        (entry,) = gallery.history(tmp_path)
+        assert last["grid"]["key"] == entry.key and (entry.what, entry.seed, entry.count) == ("sample", 7, 4)
+        assert entry.path.read_bytes() == base64.b64decode(last["files"][0]["href"].partition(",")[2])
+        assert last["grid"]["seeds"] == [7, 8, 9, 10]
+
+    def test_a_walk_and_a_comparison_too(self, maker, tmp_path, toy_run):
+        toy_run(tmp_path, "large", size=32)
+        list(maker.interpolate("me", "toys/ddpm_best.pt", 3.0, 4.0, 5.0, **HOW))
+        list(maker.compare("me", ["large/ddpm_best.pt", "toys/ddpm_best.pt"], 2, 0, **HOW))
+        assert [(entry.what, entry.run) for entry in gallery.history(tmp_path)] == [
+            ("compare", "large"), ("interpolate", "toys"),
+        ]  # fmt: skip
+        walk = gallery.history(tmp_path)[1]
+        assert gallery.read_recipe(walk.path.read_bytes())["mix"] == [[0.0], [0.25], [0.5], [0.75], [1.0]]
+
+    def test_a_run_whose_folder_was_renamed_keeps_them_under_its_name_of_today(self, maker, tmp_path):
+        for folder in ("checkpoints", "training_progress"):
+            (tmp_path / folder / "toys").rename(tmp_path / folder / "renamed")
+        list(generate(maker, None))
+        (entry,) = gallery.history(tmp_path)
+        assert entry.run == "renamed"
+
+    def test_what_cannot_be_kept_is_told_and_shown_all_the_same(self, maker, tmp_path, monkeypatch):
+        monkeypatch.setattr(gallery, "MOST_KEPT", 0)
+        last = told(generate(maker))[-1]
+        assert last["grid"]["src"] and len(last["files"]) == 1 and last["grid"]["key"] is None
+        assert "row by row. The history does not have it: the gallery of toys is full" in last["line"]
+        assert "\n" not in last["line"] and gallery.history(tmp_path) == []
+
+    def test_a_cancelled_grid_is_not(self, maker, tmp_path):
+        answers = generate(maker, steps=200)
+        next(answer for answer in answers if answer.get("view"))
+        maker.cancel("me")
+        list(answers)
+        assert gallery.history(tmp_path) == []
+
+
+def test_the_steps_of_a_grid_can_be_fetched(maker):
+    last = told(generate(maker, steps=6))[-1]
+    trail = maker.session.trails.get(last["grid"]["trail"])
+    assert [frame.step for frame in trail.frames] == [1, 2, 3, 4, 5, 6]
+    whole = np.asarray(image(last["grid"]["src"]))
+    assert np.array_equal(trail.frames[-1].belief[0], whole[1:17, 1:17, :3])
+    cells = {name: last["grid"][name] for name in ("count", "columns", "side", "gap")}
+    assert cells == {"count": 4, "columns": 2, "side": 16, "gap": 1}
+
+
+def test_what_it_costs_a_run_that_trains_beside_is_told(maker, tmp_path):
+    run = Run(tmp_path, "busy-run")
+    run.create(preset(name="busy-run"))
+    maker.session.now = (run, Status(state="running"))
+    answers = generate(maker, "toys/ddpm_best.pt", steps=40)
+    next(answers)
+    maker.session.waited = 3.25
+    *_, last = told(answers)
+    assert last["line"].endswith("row by row. Meanwhile busy-run waited 3.2 s for its turns.")
+    assert "waited" not in told(generate(maker, "toys/ddpm_best.pt"))[-1]["line"]  # this one cost nothing
+
+
 def test_a_training_run_beside_is_named(maker, tmp_path):
     run = Run(tmp_path, "busy-run")
     run.create(preset(name="busy-run"))
@@ -276,3 +343,22 @@ def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
     shown = [image(answer["grid"]["src"]).width for answer in previews if answer.get("view")]
     assert shown[0] == 2 * 8 + 3
     assert image(last["grid"]["src"]).width == 2 * 16 + 3
+
+
+def test_a_class_and_guidance_become_part_of_the_request_and_of_its_recipe():
+    assert generation._guided("any", 3.0, 2) == {}
+    assert generation._guided("4", 1, 2) == {"classes": [4, 4]}
+    assert generation._guided("4", 2, 2) == {"classes": [4, 4], "guidance": 2.0}
+    for which, guidance in (("cat", 1), ("-1", 1), (["4"], 1), ("4", float("nan")), ("4", "2"), ("4", 21), ("4", True)):
+        with pytest.raises(StudioError):
+            generation._guided(which, guidance, 2)
+
+
+def test_a_class_of_a_model_that_knows_none_is_one_line(maker):
+    (*_, last) = told(maker.generate("me", "toys/ddpm_best.pt", 1, 0, 2, "ddim", "3", 1.0))
+    assert "knows no classes" in last["line"] and "\n" not in last["line"]
+
+
+def test_the_row_of_classes_is_for_models_that_know_some(maker):
+    row, which = maker.classes("toys/ddpm_best.pt")
+    assert row["visible"] is False and which["value"] == "any"

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from ddpm_core.config import preset
+from ddpm_core.errors import UsageError
 from ddpm_core.runs import Run, Status
 from pages.live import Live
 
@@ -22,6 +23,7 @@ class FakeSession:
     def __init__(self, root: Path):
         self.root = root
         self.now = (None, None)
+        self.held = False
         self.asked: list[str] = []
 
     def current(self):
@@ -182,6 +184,23 @@ class TestActions:
         answer = client.post(f"/studio/{action}")
         assert answer.status_code == 409 and "command line" in answer.json()["error"]
         assert session.asked == []
+
+    def test_the_hold_of_a_page_reaches_the_session(self, client, session):
+        session.hold = session.let_go = lambda page: session.asked.append(page)
+        session.still_holds = lambda page: page == "me"
+        assert client.post("/studio/hold/on/me").json() == {"held": True}
+        assert client.post("/studio/hold/beat/me").json() == {"held": True}
+        assert client.post("/studio/hold/off/you").json() == {"held": False}
+        assert session.asked == ["me", "you"]
+        assert client.get("/studio/hold/on/me").status_code == 405
+
+    def test_a_hold_that_cannot_be_is_one_line(self, client, session):
+        def refuse(page):
+            raise UsageError("nothing is training here right now that could be paused.")
+
+        session.hold = refuse
+        answer = client.post("/studio/hold/on/me")
+        assert answer.status_code == 409 and "nothing is training" in answer.json()["error"]
 
     @pytest.mark.parametrize("action", ACTIONS)
     def test_need_post(self, client, session, tmp_path, action):

@@ -16,9 +16,11 @@ WHOLE = set(re.findall(r"""["'`]([a-z]+\.[a-z_.-]+)["'`]""", PYTHON + SCRIPTS))
 
 
 def test_every_text_is_used():
-    fields = re.findall(r"""(?:_words|_number)\(["']([a-z_]+)["']""", PYTHON)
+    fields = re.findall(r"""(?:_words|_number|_choice|_switch|_part)\(["']([a-z_]+)["']""", PYTHON)
     made = {f"training.{name}{end}" for name in fields for end in ("", ".why")}
-    unused = [key for key in texts.words() if key not in WHOLE | made and not key.startswith(tuple(PREFIXES))]
+    options = {f"training.{name}." for name in re.findall(r"""_choice\(["']([a-z_]+)["']""", PYTHON)}
+    used = (*PREFIXES, *options)
+    unused = [key for key in texts.words() if key not in WHOLE | made and not key.startswith(used)]
     assert not unused
 
 

@@ -14,8 +14,10 @@ from ddpm_core.runs import Run, Status
 from pages import training
 
 FORM = {
-    "dataset": "openmoji", "size": 32, "model": "cpu", "epochs": 5.0, "batch_size": 64, "seed": 0, "start_from": training.SCRATCH,
-    "lr": 0.001, "max_steps": None, "name": "", "amp": True,
+    "dataset": "openmoji", "crop": "center", "background": "white", "colour": "auto", "size": 32, "preset": "cpu",
+    "class_conditional": False, "epochs": 5.0, "batch_size": 64, "seed": 0, "start_from": training.SCRATCH,
+    "lr": 0.001, "max_steps": None, "name": "", "flip": False, "augment": 0.0, "held_out": 0.05, "micro_batch": None,
+    "data_on": "auto", "amp": True, "compile": True,
 }  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def saved_run(root, name="old", state="stopped", **settings):
 
 def test_the_form_becomes_settings(tmp_path):
     settings, resume = read(
-        tmp_path, size=64, model="standard", epochs=5.0, seed=3.0, max_steps=100.0, lr=2e-4, amp=False
+        tmp_path, size=64, preset="standard", epochs=5.0, seed=3.0, max_steps=100.0, lr=2e-4, amp=False
     )
     assert not resume
     assert settings == preset("openmoji", 64, "standard", epochs=5, seed=3, max_steps=100, lr=2e-4, amp=False)
@@ -93,7 +95,7 @@ def test_the_form_becomes_settings(tmp_path):
         ("size", None, "size None"),
         ("size", "32", "size '32'"),
         ("size", [32], "size [32]"),
-        ("model", "huge", "preset is 'huge'"),
+        ("preset", "huge", "preset is 'huge'"),
         ("dataset", None, "dataset is empty"),
         ("dataset", ["openmoji"], "dataset is empty"),
         ("name", "../x", "cannot name a run"),
@@ -109,7 +111,7 @@ def test_what_cannot_work_is_one_line_and_starts_nothing(session, field, value, 
     said, watch = training.begin(session, *form(**{field: value}))
     assert words.lower() in said.lower() and "\n" not in said
     assert watch["visible"] is False and session.started == []
-    assert training.forecast(session, *form(**{field: value})) == said
+    assert training.forecast(session, *form(**{field: value})) == (said, [])
 
 
 def test_start_says_so(session):
@@ -140,6 +142,32 @@ def test_fine_tuning_names_a_file_that_is_there(session):
     assert session.started[0][0].from_model == str(run.best_path)
 
 
+def test_larger_pictures_grow_from_a_model(session):
+    run = saved_run(session.root)
+    training.begin(session, *form(start_from="model/old/ddpm_best.pt", size=64))
+    settings = session.started[0][0]
+    assert settings.network == dataclasses.replace(run.config().network, patch=4)
+    wrong = training.begin(session, *form(start_from="model/old/ddpm_best.pt", size=31))[0]
+    assert "\n" not in wrong and "31" in wrong
+
+
+def test_what_the_form_asks_for_reaches_the_run(tmp_path):
+    asked = {
+        "crop": "pad", "background": "black", "colour": "grey", "flip": True, "augment": 0.1, "held_out": 0.2,
+        "micro_batch": 8.0, "data_on": "disk", "compile": False, "class_conditional": True,
+    }  # fmt: skip
+    settings, _ = read(tmp_path, **asked)
+    assert {key: getattr(settings, key) for key in asked} == {**asked, "micro_batch": 8}
+
+
+def test_a_set_without_classes_cannot_teach_them(session, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.new("RGB", (50, 40)).save(folder / "1.png")
+    said, cards = training.forecast(session, *form(dataset=str(folder), class_conditional=True))
+    assert "no classes to learn" in said and cards == []
+
+
 def test_start_choices_offer_what_can_be_done(tmp_path):
     assert [value for _, value in training.start_choices(tmp_path)] == ["scratch"]
     saved_run(tmp_path)
@@ -154,7 +182,7 @@ def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
     saved_run(session.root, size=64, seed=4)
     updates = dict(zip(FORM, training.from_choice(session, "resume/old"), strict=True))
     assert (updates["size"]["value"], updates["seed"]["value"], updates["epochs"]["value"]) == (64, 4, 7)
-    assert updates["size"]["interactive"] is False and "interactive" not in updates["epochs"]
+    assert updates["size"]["interactive"] is False and updates["epochs"]["interactive"] is True
     freed = dict(zip(FORM, training.from_choice(session, "scratch"), strict=True))
     assert all(update["interactive"] for update in freed.values())
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ddpm_core.config import SIZES, NetworkConfig, RunConfig, preset
+from ddpm_core.data import places
 from ddpm_core.training import memory, rehearsal
 from ddpm_core.training.footprint import Arithmetic, count
 from ddpm_core.training.rehearsal import Rehearsal, measured_peak
@@ -61,14 +62,19 @@ def test_the_verdict_leaves_room():
     assert words == ["fits", "fits", "tight", "tight", "does not fit", "does not fit"]
 
 
-def test_the_data_set_waits_on_a_card_only_where_it_fits_beside():
+def test_the_data_set_waits_on_a_card_where_there_is_room(monkeypatch):
     config = preset(size=64, preset="standard")
-    small = memory.fit(config, 3, 12 * GB, MIXED, pictures=GB)
+    small = memory.fit(config, 3, 12 * GB, MIXED, GB)
     assert small.memory.pictures == GB and small.verdict == "fits"
-    assert memory.fit(config, 3, 12 * GB, MIXED, pictures=40 * GB).memory.pictures == 0
+    assert memory.fit(config, 3, 12 * GB, MIXED, 40 * GB).memory.pictures == 0
     forced = dataclasses.replace(config, data_on="device")
-    assert memory.fit(forced, 3, 12 * GB, MIXED, pictures=40 * GB).verdict == "does not fit"
-    assert memory.fit(dataclasses.replace(config, data_on="disk"), 3, 12 * GB, MIXED, pictures=GB).memory.pictures == 0
+    assert memory.fit(forced, 3, 12 * GB, MIXED, 40 * GB).verdict == "does not fit"
+    assert memory.fit(dataclasses.replace(config, data_on="disk"), 3, 12 * GB, MIXED, GB).memory.pictures == 0
+    # As it will be decided when the run starts.
+    monkeypatch.setattr(places, "free_on", lambda device: 12 * GB)
+    for bytes_ in (GB, 3 * GB, 4 * GB):
+        there = places.choose(bytes_, torch.device("cuda")) == "device"
+        assert there == bool(memory.on_card(config, bytes_, 12 * GB))
 
 
 # ---- the smallest change

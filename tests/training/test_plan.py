@@ -8,10 +8,11 @@ import torch
 
 from ddpm_core.config import NETWORKS, NetworkConfig, RunConfig, preset
 from ddpm_core.errors import UsageError
-from ddpm_core.training import plan
+from ddpm_core.training import cadence, plan
 from ddpm_core.training.plan import Pace
 from ddpm_core.training.plan_sheet import batch_in_words, sheet
 
+TOY = NetworkConfig(16, (1, 2), attention=())
 ALL = {"held_out": 0.0, "device": "cpu"}  # every picture is trained on
 
 
@@ -57,6 +58,11 @@ def test_pictures_that_are_held_out_are_not_trained_on():
     assert (result.pictures, result.held_out) == (4271, 224)
     assert result.epochs == -(-1_000_000 // 4271) and result.steps == -(-result.epochs * 4271 // 32)
     assert "epochs of 4,271 pictures, 224 more held out)" in result.text
+    # They wait with the others, and the network is judged by them at every small grid and at the end.
+    assert result.memory.pictures == 4495 * 3 * 32 * 32
+    without = plan.forecast(preset(batch_size=32, epochs=result.epochs, **ALL), pictures=4271, channels=3)
+    grids = cadence.count(cadence.grids(5), result.steps, 4271, 32)
+    assert result.seconds - without.seconds == pytest.approx(2 * 256 / 3 * 0.01 * (grids + 1))
     few = plan.forecast(preset(batch_size=32, device="cpu"), pictures=19, channels=3)
     assert (few.pictures, few.held_out) == (19, 0) and "held out" not in few.text
 
@@ -96,6 +102,14 @@ def test_what_does_not_fit_here_is_said_and_what_would(monkeypatch):
     assert "it would fit with --preset cpu" in sheet(result)
 
 
+def test_pictures_on_the_disk_take_no_memory():
+    for changes, there in (({}, True), ({"data_on": "disk"}, False)):
+        result = plan.forecast(preset(**ALL, **changes), pictures=640, channels=3)
+        assert result.memory.pictures == there * 640 * 3 * 32 * 32
+    many = plan.forecast(preset(size=256, **ALL), pictures=10**8, channels=3)
+    assert many.memory.pictures == 0 and many.data_set > many.room
+
+
 def test_the_colour_of_the_pictures_may_be_chosen():
     grey = plan.forecast(preset(colour="grey", **ALL), pictures=640, channels=3)
     colour = plan.forecast(preset(colour="colour", **ALL), pictures=640, channels=1)
@@ -125,14 +139,33 @@ def test_a_large_network_on_a_processor_is_scaled_not_tried():
     assert plan.pace(large, 3, cpu, 16).picture == pytest.approx(0.01 * ratio)
 
 
-def test_the_trial_makes_real_steps_and_remembers_the_fastest(monkeypatch):
+def test_the_trial_makes_real_steps_and_the_fastest_counts(monkeypatch):
     monkeypatch.undo()
-    config = RunConfig("toy", 16, network=NetworkConfig(16, (1, 2), attention=()), batch_size=4, device="cpu")
+    cpu, config = torch.device("cpu"), RunConfig("toy", 16, network=TOY, batch_size=4, device="cpu")
     start = time.perf_counter()
-    found = plan.pace(config, 3, torch.device("cpu"), 4)
+    found = plan.pace(config, 3, cpu, 4)
     assert 0 < found.picture < time.perf_counter() - start and 0 < found.update < time.perf_counter() - start
-    monkeypatch.setattr(plan.Rehearsal, "seconds", lambda self, pictures: 1000.0)
-    assert plan.pace(config, 3, torch.device("cpu"), 4) == found
+    for seconds, expected in ((1000.0, found), (1e-9, (2.5e-10, 1e-9))):  # a busy machine, then a quiet one
+        monkeypatch.setattr(plan.Rehearsal, "seconds", lambda self, pictures, seconds=seconds: seconds)
+        assert plan.pace(config, 3, cpu, 4) == found  # not tried again so soon
+        monkeypatch.setattr(plan, "AGAIN", 0.0)
+        assert plan.pace(config, 3, cpu, 4) == expected
+        monkeypatch.setattr(plan, "AGAIN", 60.0)
+        found = plan.pace(config, 3, cpu, 4)
+
+
+def test_the_trial_stops_growing_where_a_pass_is_long_and_goes_on_by_the_line(monkeypatch):
+    monkeypatch.undo()
+    plan._best_pace.clear()
+    passes = []
+    monkeypatch.setattr(plan.Rehearsal, "learn", lambda self, pictures: None)
+    monkeypatch.setattr(plan.Rehearsal, "update", lambda self: None)
+    # A pass takes 0.1 s and 0.05 s a picture, an update 1 s.
+    monkeypatch.setattr(plan.Rehearsal, "seconds", lambda self, n: passes.append(n) or (0.1 + 0.05 * n if n else 1.0))
+    config = RunConfig("toy", 16, network=TOY, batch_size=64, device="cpu")
+    found = plan.pace(config, 3, torch.device("cpu"), 64)
+    assert max(passes) < 20
+    assert found == (pytest.approx(0.05 + 0.1 / 64), 1.0)
 
 
 def test_a_network_too_large_for_the_device_is_one_line(monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 import time
+import types
 
 import pytest
 from starlette.applications import Starlette
@@ -25,8 +26,13 @@ def endless(session, asked):
 
 
 class Closed:
+    waited = 0.0  # seconds that training has waited for its turn
+
     def __init__(self):
         self.event = threading.Event()
+
+    def current(self):
+        return None, None
 
     def close(self):
         self.event.set()
@@ -93,3 +99,12 @@ def test_a_page_that_closes_ends_its_work(session):
     next(running), next(running)
     running.close()
     assert session.event.wait(2)
+
+
+def test_what_it_cost_a_run_that_trains_is_told_in_the_end(session):
+    explorers = stream.Explorers(session, {"counting": counting})
+    session.current = lambda: (types.SimpleNamespace(name="busy"), None)
+    running = explorers._lines("a/", lambda: counting(session, {}))
+    next(running)
+    session.waited += 1.5
+    assert json.loads(list(running)[-1])["cost"] == "Meanwhile busy waited 1.5 s for its turns."

@@ -1,0 +1,97 @@
+"""A recipe becomes pictures again: which models made them, if they are still here, and the walk that they took.
+
+What this version cannot set is refused, never left out: another picture would pass for the one that was asked for.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ddpm_core import recipes, shelf
+from ddpm_core.config import SAMPLERS
+from ddpm_core.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from ddpm_core.generator import Generator, Preview
+
+WHATS = ("sample", "interpolate", "compare")
+HOW = ("sampler", "steps")  # the fields that Generator.sample and .interpolate take by these names,
+MORE = ("spacing", "eta", "guidance", "classes", "interval")  # and these where they are given
+_KNOWN = {"version", "what", "models", "run", "model", "hash", "trained_steps", "size", "seeds", "mix", *HOW, *MORE}
+
+
+def models(root: Path | str, recipe: dict[str, Any]) -> list[shelf.Card]:
+    """The models that made a checked recipe's pictures, in its order. A file that was moved or renamed is known by its hash.
+
+    Raises `UsageError`, one line, for a model that is not here, or has been trained on since.
+    """
+    here = {card.key: card for card in shelf.cards(Path(root))}
+    return [_find(here, model) for model in (recipe["models"] if recipe["what"] == "compare" else [recipe])]
+
+
+def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":
+    """What each of the recipe's models has to do for its pictures. Raises `UsageError` for what cannot be done here."""
+    settings = how(recipe)
+    if recipe["what"] == "compare":
+        sizes = sorted({model["size"] for model in recipe["models"]})
+
+        def beside(generator: "Generator") -> "Iterator[Preview]":
+            from ddpm_core.diffusion import mixing
+
+            noise = mixing.shared(recipe["seeds"], sizes, generator.size, generator.channels)
+            return generator.walker(**settings)(noise)
+
+        return beside
+    if recipe["what"] == "sample":
+        return lambda generator: generator.sample(recipe["seeds"], **settings)
+    (a, b), frames = recipe["seeds"], len(recipe["mix"])
+    if frames < 2 or not np.allclose(np.ravel(recipe["mix"]), np.linspace(0, 1, frames), rtol=0, atol=1e-9):
+        raise UsageError("this walk goes another way than evenly from end to end, which cannot be made again here.")
+    return lambda generator: generator.interpolate(a, b, frames, **settings)
+
+
+def how(recipe: dict[str, Any]) -> dict[str, Any]:
+    """How a checked recipe's pictures were sampled, as Generator.sample takes it. Raises `UsageError` for what cannot be set here."""
+    if recipe["what"] not in WHATS:
+        raise UsageError(f"a picture of this kind ({recipe['what']}) cannot be made again from its recipe alone.")
+    if "seeds" not in recipe:
+        raise UsageError("this picture was made from a person's own ones, which its recipe only names.")
+    if unknown := sorted(recipe.keys() - _KNOWN):
+        raise UsageError(f"this picture was made with {', '.join(unknown)}, which cannot be set here.")
+    if recipe["sampler"] not in SAMPLERS:
+        raise UsageError(f"this picture was made with the sampler {recipe['sampler']}, which is not one of ours.")
+    settings = {name: recipe[name] for name in (*HOW, *MORE) if name in recipe}
+    if "classes" in settings:  # null: not told
+        settings["classes"] = [-1 if which is None else which for which in settings["classes"]]
+    if "interval" in settings:
+        settings["guidance_interval"] = tuple(settings.pop("interval"))
+    return settings
+
+
+def _find(here: dict[str, shelf.Card], model: dict[str, Any]) -> shelf.Card:
+    name = f"{model['run']}/{model['model']}"
+    named = here.get(name)
+    for card in ([named] if named else []) + [card for card in here.values() if card is not named]:
+        if _hash(card) == model["hash"]:
+            return card
+    if named:
+        raise UsageError(
+            f"the model {name} has changed since: the picture was made at step {model['trained_steps']:,} (hash"
+            f" {model['hash']}), and this one is another (hash {_hash(named) or 'none, it is damaged'})."
+        )
+    if any(card.run == model["run"] for card in here.values()):
+        raise UsageError(
+            f"the run {model['run']} has no model {model['model']} any more: put the file with hash {model['hash']} back."
+        )
+    raise UsageError(
+        f"the run {model['run']} that made this picture is not here: copy it into the output folder, then try again."
+    )
+
+
+def _hash(card: shelf.Card) -> str:
+    try:
+        return recipes.model_hash(card.path)
+    except CheckpointError:
+        return ""

@@ -1,0 +1,36 @@
+"""Grids of pictures as the page shows them: the paper between them is the page's own ground."""
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ddpm_core import pictures
+
+
+def grid(made: np.ndarray) -> Image.Image:
+    """uint8 (N, H, W, C) -> RGBA, nothing between the pictures.
+
+    The gap grows with the picture: grids of pictures of another size then have the same shape.
+    """
+    image = pictures.grid(made, gap=gap(made)).convert("RGB")
+    # Where pictures.grid paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
+    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap(made))
+    image.putalpha(ImageOps.invert(paper))
+    return image
+
+
+def cells(made: np.ndarray) -> dict[str, Any]:
+    """Where the pictures of such a grid lie, so that a page can tell which one is pointed at."""
+    return {"count": len(made), "columns": pictures.near_square(len(made)), "side": made.shape[1], "gap": gap(made)}
+
+
+def gap(made: np.ndarray) -> int:
+    return max(1, made.shape[1] // 16)
+
+
+def thinned(made: np.ndarray, most: int) -> np.ndarray:
+    """Every second pixel, or every third and so on, of pictures (N, H, W, C) that have more than `most` in all."""
+    every = max(1, math.ceil(math.sqrt(made.shape[0] * made.shape[1] * made.shape[2] / most)))
+    return made[:, ::every, ::every]

@@ -1,0 +1,156 @@
+"""The table of samplers: its cells, diffusers' side of it, the pipeline that speed is measured against, its words."""
+
+import argparse
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import samplers, tables
+from ddpm_core import checkpoint
+from ddpm_core.config import SAMPLERS, SETTINGS, SPACING_OF, SPACINGS, NetworkConfig, RunConfig
+from ddpm_core.generator import Generator
+from ddpm_core.network.unet import UNet
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+SMALL = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    config = RunConfig(dataset="toy", size=16, network=SMALL)
+    draw = torch.Generator().manual_seed(0)
+    network = UNet(SMALL, 3)
+    weights = {
+        name: torch.randn(weight.shape, generator=draw) / max(1, weight[0].numel()) ** 0.5
+        if weight.ndim > 1
+        else weight
+        for name, weight in network.state_dict().items()
+    }
+    model = checkpoint.Model(config, 3, (), 7, 224, 0, 0.5, weights)
+    return Generator(model, "toy.pt", torch.device("cpu"), contextlib.nullcontext)
+
+
+def test_diffusers_gets_the_table_that_this_network_was_trained_on(generator):
+    alpha_bar = samplers.table_of(generator)
+    assert alpha_bar.shape == (1000,) and (alpha_bar.diff() < 0).all()
+    theirs = samplers.scheduler("ddim", "trailing", alpha_bar).alphas_cumprod.double()
+    assert torch.allclose(theirs, alpha_bar, rtol=1e-3, atol=1e-7)  # float32
+    sigma_max = generator.model.config.sigma_max
+    assert ((1 - alpha_bar[-1]) / alpha_bar[-1]).sqrt().item() == pytest.approx(sigma_max)
+
+
+@pytest.mark.parametrize(("name", "calls"), [("ddim", 20), ("dpm++2m", 10), ("unipc", 10)])
+def test_both_sides_draw_the_same_where_the_staircase_is_the_same(generator, name, calls):
+    """Trailing steps of their table are nearly ours, and so are the pictures."""
+    mine = samplers.ours(generator, name, "trailing", calls, 5).astype(int)
+    other = samplers.theirs(generator, name, "trailing", calls, 5).astype(int)
+    assert mine.shape == other.shape == (5, 3, 16, 16)
+    assert np.abs(mine - other).mean() < 3 < np.abs(mine - mine[::-1]).mean()
+
+
+@pytest.mark.parametrize("name", samplers.PEERS)
+def test_every_scheduler_walks_both_staircases(generator, name):
+    for spacing in ("trailing", "karras") if samplers.PEERS[name][2] else ("trailing",):
+        drawn = samplers.theirs(generator, name, spacing, 9, 2)
+        assert drawn.shape == (2, 3, 16, 16) and drawn.dtype == np.uint8 and drawn.std() > 10
+
+
+def test_heun_gets_as_many_calls_as_the_others():
+    assert [samplers.steps_for("heun", calls) for calls in (5, 8, 10, 15, 20)] == [3, 4, 5, 8, 10]
+    assert samplers.steps_for("unipc", 8) == 8
+
+
+def test_the_pipeline_draws_what_the_model_draws(generator):
+    """Its own noise, so other pictures; but of the same kind."""
+    pipe = samplers.pipeline(generator, "dpm++2m")
+    drawn = pipe(3, num_inference_steps=5, output_type="np").images
+    assert drawn.shape == (3, 16, 16, 3) and 0.02 < drawn.std() < 0.6 and not pipe.unet.network.training
+    denoise, x = generator.denoise(), torch.randn(2, 3, 16, 16)
+    alpha, sigma = pipe.unet.levels[400]
+    assert (pipe.unet(x, torch.tensor(400)).sample - denoise(x, alpha, sigma).clamp(-1, 1)).abs().max() < 1e-4
+
+
+def test_rows_are_all_samplers_once_or_on_every_staircase():
+    options = argparse.Namespace(calls=[5, 20], ancestral=1000, spacings=False)
+    found = list(samplers.rows(options))
+    mine = [row for row in found if row[0] == "ours"]
+    assert [(name, spacing) for _, name, spacing, _ in mine] == list(SPACING_OF.items())
+    assert {row[1] for row in found if row[0] == "diffusers"} == set(samplers.PEERS)
+    assert all(calls == ([5, 20, 1000] if name == "ddpm" else [5, 20]) for _, name, _, calls in found)
+    options.spacings = True
+    assert len([row for row in samplers.rows(options) if row[0] == "ours"]) == len(SAMPLERS) * len(SPACINGS)
+
+
+def a_row(who, name, spacing, **cells):
+    about = {
+        "key": "openmoji_32_ab",
+        "dataset": "openmoji",
+        "size": 32,
+        "preset": "cpu",
+        "trained_images": 123456,
+        "encoder": "openmoji encoder 1",
+    }
+    cells = {
+        calls.strip("_"): {"frechet": value, "frechet_error": 2.0, "kernel": 1.0} for calls, value in cells.items()
+    }
+    machine = {
+        "processor": "P",
+        "cores": 2,
+        "device": "processor, 2 cores",
+        "torch": "2",
+        "date": "2026-11-23",
+        "command": "python -m benchmarks.samplers",
+    }
+    return {
+        **about,
+        "who": who,
+        "sampler": name,
+        "spacing": spacing,
+        "samples": 2000,
+        "cells": cells,
+        "machine": machine,
+    }
+
+
+def test_a_table_is_written_from_its_rows(tmp_path):
+    quality, fast = SETTINGS["quality"], SETTINGS["fast"]
+    assert quality["steps"] == 20 and 8 <= fast["steps"] <= 10
+    folder = tmp_path / "samplers"
+    folder.mkdir()
+    rows = [
+        a_row("diffusers", "ddim", "trailing", _20=90.0, _1000=70.0),
+        a_row("ours", "ddpm", SPACING_OF["ddpm"], _20=120.0, _1000=80.0),
+        a_row("ours", quality["sampler"], quality["spacing"], _20=82.0),
+    ]
+    same = (fast["sampler"], fast["spacing"]) == (quality["sampler"], quality["spacing"])
+    if same:
+        rows[-1]["cells"][str(fast["steps"])] = {"frechet": 92.0, "frechet_error": 2.0, "kernel": 1.0}
+    else:
+        rows.append(a_row("ours", fast["sampler"], fast["spacing"], **{f"_{fast['steps']}": 92.0}))
+    for number, row in enumerate(rows):
+        (folder / f"{number}.json").write_text(json.dumps(row))
+    timed = {"key": "openmoji_32_ab", "steps": 20, "rounds": 5, "machine": rows[0]["machine"], "rows": [
+        {"sampler": "ddim", "pictures": 64, "ours": 13.0, "diffusers": 10.0, "ratio": 1.3, "ratio_range": [1.2, 1.4], "disturbed_rounds": 0}
+    ]}  # fmt: skip
+    (folder / "speed.json").write_text(json.dumps(timed))
+    text = tables.samplers(tmp_path)
+    assert "after 123,456 pictures" in text
+    lines = [line for line in text.splitlines() if line.startswith(("| ours", "| diffusers,"))]
+    assert lines[0].startswith(f"| ours, {quality['sampler']} | {quality['spacing']} |") and "82.0" in lines[0]
+    assert lines[-1].startswith("| diffusers, ddim | trailing |") and "1,000" in text
+    assert f"`quality` ({quality['sampler']}, 20 calls) is 82.0, +2 % against 1,000 ancestral steps." in text
+    assert "92.0, +15 %" in text
+    assert "| ddim | 64 | 13.0 | 10.0 | **1.30x** | 1.20 to 1.40 |" in text
+
+
+def test_nothing_measured_says_so(tmp_path):
+    assert tables.samplers(tmp_path) == tables.NOT_YET
+
+
+def test_a_row_that_is_none_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["samplers", "--model", "none.pt", "--only", "rk45"])
+    with pytest.raises(SystemExit, match="there is no row 'rk45'"):
+        samplers.main()

@@ -1,0 +1,121 @@
+"""A recipe finds its models and makes the same pictures, or is refused in one line."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from ddpm_core import recipes, remake
+from ddpm_core.errors import UsageError
+from ddpm_core.generator import Generator
+
+
+@pytest.fixture
+def best(tmp_path, toy_run):
+    return toy_run(tmp_path, "toys")
+
+
+def recipe_of(path, what="sample", **fields):
+    about = {"run": "toys", "model": path.name, "hash": recipes.model_hash(path), "trained_steps": 1482, "size": 16}
+    return recipes.compose(what, **{**about, "sampler": "ddim", "steps": 3, "seeds": [5, 6], **fields})
+
+
+def refused(call, *given):
+    with pytest.raises(UsageError) as caught:
+        call(*given)
+    line = str(caught.value)
+    assert "\n" not in line and len(line) < 300 and line.endswith(".")
+    return line
+
+
+class TestModels:
+    def test_by_its_name(self, tmp_path, best):
+        assert [card.key for card in remake.models(tmp_path, recipe_of(best))] == ["toys/ddpm_best.pt"]
+
+    def test_by_its_hash_where_it_was_renamed_or_moved(self, tmp_path, best, toy_run):
+        recipe = recipe_of(best)
+        best.rename(best.with_name("ddpm_final.pt"))
+        assert [card.key for card in remake.models(tmp_path, recipe)] == ["toys/ddpm_final.pt"]
+        other = toy_run(tmp_path, "other", seed=1)
+        shutil.move(best.with_name("ddpm_final.pt"), other)
+        assert [card.key for card in remake.models(tmp_path, recipe)] == ["other/ddpm_best.pt"]
+
+    def test_one_that_was_trained_on_is_refused(self, tmp_path, best, toy_run):
+        recipe = recipe_of(best)
+        toy_run(tmp_path, "toys", seed=1)
+        line = refused(remake.models, tmp_path, recipe)
+        assert line.startswith("the model toys/ddpm_best.pt has changed since") and recipe["hash"] in line
+
+    def test_one_that_is_damaged_is_refused(self, tmp_path, best):
+        recipe = recipe_of(best)
+        best.write_bytes(best.read_bytes()[:-9])
+        assert "none, it is damaged" in refused(remake.models, tmp_path, recipe)
+
+    def test_a_run_or_a_file_that_is_not_here_is_told(self, tmp_path, best, toy_run):
+        recipe = recipe_of(best)
+        assert "the run elsewhere " in refused(
+            remake.models, tmp_path, {**recipe, "run": "elsewhere", "hash": "0" * 12}
+        )
+        best.unlink()
+        assert "the run toys that made" in refused(remake.models, tmp_path, recipe)
+        toy_run(tmp_path, "toys", seed=1).rename(best.with_name("ddpm_final.pt"))
+        assert "has no model ddpm_best.pt any more" in refused(remake.models, tmp_path, recipe)
+
+    def test_all_of_a_comparison_in_their_order(self, tmp_path, best, toy_run):
+        second = toy_run(tmp_path, "second", size=32)
+        one, two = (recipe_of(path, run=name) for path, name in ((best, "toys"), (second, "second")))
+        models = [{key: part[key] for key in ("run", "model", "hash", "trained_steps", "size")} for part in (two, one)]
+        recipe = recipes.compose("compare", models=models, sampler="ddim", steps=3, seeds=[1])
+        assert [card.run for card in remake.models(tmp_path, recipe)] == ["second", "toys"]
+
+
+class TestWalk:
+    def test_the_same_seeds_give_the_same_pictures(self, best):
+        generator = Generator.load(best, "cpu")
+        made = list(remake.walk(recipe_of(best, seeds=[9, 2]))(generator))[-1].pictures
+        assert np.array_equal(made, list(generator.sample([9, 2], steps=3, sampler="ddim"))[-1].pictures)
+
+    def test_a_walk_too(self, best):
+        generator = Generator.load(best, "cpu")
+        mix = np.linspace(0, 1, 5)[:, None].tolist()
+        made = list(remake.walk(recipe_of(best, "interpolate", mix=mix))(generator))[-1].pictures
+        assert np.array_equal(made, list(generator.interpolate(5, 6, 5, steps=3, sampler="ddim"))[-1].pictures)
+
+    @pytest.mark.parametrize("mix", [[[0]], [[0], [0.4], [1]], [[1], [0]], [[0], [0.9]]])
+    def test_another_way_than_evenly_is_refused(self, best, mix):
+        assert "another way than evenly" in refused(remake.walk, recipe_of(best, "interpolate", mix=mix))
+
+    @pytest.mark.parametrize(
+        ("what", "fields", "words"),
+        [
+            ("pad", {"seeds": [1, 2, 3, 4], "mix": [[0, 1]]}, r"kind \(pad\)"),
+            ("redraw", {"pictures": ["0" * 16], "level": 1.0}, r"kind \(redraw\)"),
+            ("interpolate", {"seeds": None, "pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "own ones"),
+            ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "made with pictures"),
+            ("sample", {"sampler": "magic"}, "the sampler magic"),
+        ],
+    )
+    def test_what_cannot_be_set_is_never_left_out(self, best, what, fields, words):
+        import re
+
+        assert re.search(words, refused(remake.walk, recipe_of(best, what, **fields)))
+
+
+def test_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, ddpm_core.remake, ddpm_core.sheet, ddpm_core.trajectory; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_everything_that_a_recipe_can_say_about_sampling_is_set_again(best):
+    recipe = recipe_of(best, spacing="karras", guidance=2.0, classes=[1, None], interval=[0.1, 5.0])
+    assert remake.how(recipe) == {
+        "sampler": recipe["sampler"],
+        "steps": recipe["steps"],
+        "spacing": "karras",
+        "guidance": 2.0,
+        "classes": [1, -1],
+        "guidance_interval": (0.1, 5.0),
+    }
