@@ -1,139 +1,69 @@
 """Makes pictures with a trained model: python inference_high_res.py --help"""
 
-import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
-from ddpm_core.config import SAMPLERS
+from ddpm_core.config import DEFAULT_STEPS, SAMPLERS, SPACING_OF
 from ddpm_core.errors import UsageError
+from ddpm_core.making import files, flags
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
 
 # torch and all that needs it is imported inside functions: --help and a mistyped flag should not wait for it.
 
-EXAMPLES = """\
-examples:
-  python inference_high_res.py --model=checkpoints/cifar10_64x64/ddpm_best.pt --samples=16
-  python inference_high_res.py --model=checkpoints/cifar10_128x128/ddpm_best.pt --samples=9 \\
-      --steps=500 --output=high_quality_samples.png
-  python inference_high_res.py --model=checkpoints/cifar10_64x64/ddpm_best.pt --interpolate
-  python inference_high_res.py --compare checkpoints/cifar10_32x32/ddpm_best.pt \\
-      checkpoints/cifar10_64x64/ddpm_best.pt checkpoints/cifar10_128x128/ddpm_best.pt
+GREATEST_SIGMA = 1e6  # in a recipe, for "without end": JSON knows no infinity
+GIF_SECONDS = 2.4  # there; as long back
 
-The same model, seed, steps and sampler give the same picture. The first picture of a grid has the seed you name,
-the next one that seed + 1, and so on: to see only the fourth picture of --seed=0, ask for --seed=3 --samples=1.
-"""
-
-STRIP = 9  # pictures in the strip of an interpolation; the GIF shows all frames
-MOST_COMPARED = 32  # models
-
-
-def parser() -> commandline.Parser:
-    whole, one_of = commandline.whole, commandline.one_of
-    flags = commandline.Parser(
-        description="Make pictures with a trained model. Stop at any time with Ctrl-C; files are written at the end, whole.",
-        epilog=EXAMPLES,
-    )
-    what = flags.add_argument_group("what to make")
-    what.add_argument("--model", metavar="FILE", help="a trained model, such as checkpoints/NAME/ddpm_best.pt")
-    what.add_argument(
-        "--samples",
-        type=whole(1, 1024),
-        metavar="N",
-        help="pictures to make, 1 to 1024 (default: 16; with --compare 8 a model)",
-    )
-    what.add_argument(
-        "--interpolate", action="store_true", help="the way from one picture to the next: a strip as PNG, and a GIF"
-    )
-    what.add_argument(
-        "--frames", type=whole(2, 1024), metavar="N", help="pictures on that way, both ends included (default: 25)"
-    )
-    what.add_argument(
-        "--compare", nargs="+", metavar="FILE", help="several models, of any size, side by side from the same seeds"
-    )
-
-    how = flags.add_argument_group("how")
-    how.add_argument(
-        "--steps",
-        type=whole(1, 1000),
-        metavar="N",
-        help="1 to 1000; more is finer and slower, beyond 50 hardly anything changes (default: 20)",
-    )
-    how.add_argument(
-        "--sampler",
-        type=one_of(*SAMPLERS, what="sampler"),
-        metavar="NAME",
-        help="dpm++2m (good in 20 steps, default) or ddim (the classic, wants 50 or more)",
-    )
-    how.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), metavar="N", help="which pictures; any whole number (default: 0)"
-    )
-    how.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
-
-    where = flags.add_argument_group("where")
-    where.add_argument(
-        "--output", metavar="FILE.png", help="the picture's file (default: a new one in samples/NAME of the run)"
-    )
-    where.add_argument(
-        "--output-dir", metavar="FOLDER", help="where samples/ and checkpoints/ are (default: this folder)"
-    )
-    where.add_argument(
-        "--scale",
-        type=whole(1, 32),
-        metavar="N",
-        help="draw each pixel as N x N, sharp (default: as it takes to make a picture 128 pixels high; 1 = as it is)",
-    )
-    return flags
+Place = Callable[[str], Path]  # of the picture, for its name without ending
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes pictures as `argv` says; returns the exit code."""
-    return commandline.exit_code(lambda: make(parser().given(argv)))
+    return commandline.exit_code(lambda: make(flags.parser().given(argv)))
 
 
 def make(given: dict[str, Any]) -> int:
     """All that can be wrong is found before the first network call: flags, then files to write, then models, then device."""
+    flags.check(given)
     root = Path(given.get("output_dir", ".")).expanduser()
     models = models_of(given, root)
+    endings = endings_of(given)
     output = Path(given["output"]).expanduser() if "output" in given else None
     if output is None:
-        check_folder(root / "samples")
+        files.check_folder(root / "samples")
     else:
-        check_output(output, gif="interpolate" in given)
+        files.check_output(output, endings)
+    if "mp4" in given:
+        try_a_film()
 
     from ddpm_core.generator import Generator
 
     generators = [Generator.load(model, given.get("device", "auto")) for model in models]
-    if "interpolate" in given:
-        interpolate(generators[0], given, root, output)
-    elif "compare" in given:
-        compare(generators, given, root, output)
+
+    def place(stem: str) -> Path:
+        """Asked for when the pictures are there: another program may have written one of that name meanwhile."""
+        return output or files.free(root / "samples" / generators[0].model.config.name, stem, endings)
+
+    if "compare" in given:
+        report = compare(generators, given, place)
+    elif "interpolate" in given:
+        report = interpolate(generators[0], given, place)
     else:
-        sample(generators[0], given, root, output)
+        report = sample(generators[0], given, place)
+    report.tell(given.get("format") == "json")
     return 0
 
 
 def models_of(given: dict[str, Any], root: Path) -> list[Path]:
-    """The model files that were named. Raises `UsageError` for flags that do not go together."""
-    if "compare" in given:
-        for flag in ("model", "interpolate"):
-            if flag in given:
-                raise UsageError(f"--{flag} and --compare do not go together: leave one away.")
-    if "interpolate" in given and "samples" in given:
-        raise UsageError("--samples and --interpolate do not go together: say --frames for the pictures on the way.")
-    if "frames" in given and "interpolate" not in given:
-        raise UsageError("--frames is for --interpolate: add it, or say --samples.")
-    if "compare" in given and "scale" in given:
-        raise UsageError("--scale and --compare do not go together: a comparison brings all models to one height.")
-    named = given.get("compare") or [given["model"]] if "model" in given or "compare" in given else []
-    if len(named) > MOST_COMPARED:
-        raise UsageError(f"--compare takes up to {MOST_COMPARED} models: leave some away.")
+    """The model files that were named."""
+    named = given.get("compare") or ([given["model"]] if "model" in given else [])
     if not all(named):
         raise UsageError("the name of a model is empty: name a file such as checkpoints/NAME/ddpm_best.pt.")
     if not named:
@@ -148,46 +78,108 @@ def newest_model(root: Path) -> str:
     return shlex.quote(str(found)) if found else "checkpoints/NAME/ddpm_best.pt (train_high_res.py makes one)."
 
 
-def sample(generator: "Generator", given: dict[str, Any], root: Path, output: Path | None) -> None:
-    from ddpm_core import pictures, sheet
-
-    seeds, request = seeds_of(given, 16), request_of(given)
-    recipe = generator.recipe("sample", seeds=seeds, **request)
-    made = watched(generator.sample(seeds, **request), f"{len(seeds)} picture{'s' * (len(seeds) > 1)}")
-    output = output or free_path(root, generator, f"generated_seed{seeds[0]}_{len(seeds)}")
-    pictures.save_png(sheet.draw(recipe, [made.pictures], scale_of(given, generator)), output, recipe)
-    print(f"wrote {output}")
-
-
-def interpolate(generator: "Generator", given: dict[str, Any], root: Path, output: Path | None) -> None:
+def try_a_film() -> None:
+    """Raises `UsageError` where no MP4 can be written, before there is anything to lose."""
     import numpy as np
 
+    from ddpm_core import film
+
+    film.to_mp4_bytes(np.zeros((1, 16, 16, 1), np.uint8))
+
+
+def endings_of(given: dict[str, Any]) -> list[str]:
+    """What the names of the files beside the picture end in."""
+    wanted = {".gif": "interpolate", ".mp4": "mp4", files.TRAJECTORY: "trajectory"}
+    return [ending for ending, flag in wanted.items() if flag in given]
+
+
+def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files.Report:
     from ddpm_core import pictures
+    from ddpm_core.diffusion import latents
+    from ddpm_core.making import story
 
-    (a, b), frames, request = seeds_of({**given, "samples": 2}, 2), given.get("frames", 25), request_of(given)
-    recipe = generator.recipe("interpolate", seeds=[a, b], mix=np.linspace(0, 1, frames)[:, None].tolist(), **request)
-    made = watched(generator.interpolate(a, b, frames, **request), f"{frames} frames").pictures
-    output = output or free_path(root, generator, f"interpolation_seed{a}_to_{b}")
-    shown = np.linspace(0, frames - 1, min(frames, STRIP)).round().astype(int)
+    seeds, how = seeds_of(given, 16), how_of(given)
+    classes = classes_of(given, generator, len(seeds))
+    recipe = generator.recipe("sample", seeds=seeds, **noted(how, classes))
+    began = time.monotonic()
+    scale, columns = scale_of(given, generator), min(len(seeds), given.get("grid") or pictures.near_square(len(seeds)))
+    files.check_pixels(columns * -(-len(seeds) // columns) * (generator.size * scale) ** 2)
+    kept: list[story.Column] = []
+    previews = generator.sample(seeds, **how, classes=classes)
+    if "trajectory" in given:
+        previews = story.watch(previews, latents.noise(seeds[:1], generator.shape), kept)
+    made = watched(previews, f"{len(seeds)} picture{'s' * (len(seeds) > 1)}")
+    report = files.Report(recipe, len(seeds), time.monotonic() - began)
+
+    output = place(f"generated_seed{seeds[0]}_{len(seeds)}")
+    image = pictures.enlarge(pictures.grid(made.pictures, columns), scale)
+    pictures.save_png(image, output, recipe)
+    report.add(output, "grid", image.size)
+    if kept:
+        first = generator.recipe("sample", seeds=seeds[:1], **noted(how, classes and classes[:1]))
+        image, path = story.draw(kept, scale), files.beside(output, files.TRAJECTORY)
+        pictures.save_png(image, path, first)
+        report.add(path, "trajectory", image.size)
+    return report
+
+
+def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> files.Report:
+    import numpy as np
+
+    from ddpm_core import film, pictures
+
+    (a, b), frames, how = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES), how_of(given)
+    classes = classes_of(given, generator, frames)
     scale = scale_of(given, generator)
-    strip = pictures.enlarge(pictures.grid(made[shown], columns=len(shown)), scale)
-    pictures.save_png(strip, output, recipe)
+    files.check_pixels(2 * frames * (generator.size * scale) ** 2)  # of the GIF
+    mix = np.linspace(0, 1, frames)[:, None].tolist()
+    recipe = generator.recipe("interpolate", seeds=[a, b], mix=mix, **noted(how, classes))
+    began = time.monotonic()
+    made = watched(generator.interpolate(a, b, frames, **how, classes=classes), f"{frames} frames").pictures
+    report = files.Report(recipe, frames, time.monotonic() - began)
+
+    output = place(f"interpolation_seed{a}_to_{b}")
+    image = pictures.enlarge(film.strip(made, film.WIDEST // scale), scale)
+    pictures.save_png(image, output, recipe)
+    report.add(output, "strip", image.size)
     # As many seconds whatever the number of frames, as far as a GIF can.
-    pictures.save_gif(
-        made, output.with_suffix(".gif"), recipe, scale=scale, milliseconds=min(400, max(30, 2400 // frames))
-    )
-    print(f"wrote {output} and {output.with_suffix('.gif').name}")
+    pace = min(400, max(30, round(GIF_SECONDS * 1000 / frames)))
+    path, side = files.beside(output, ".gif"), generator.size * scale
+    pictures.save_gif(made, path, recipe, scale=scale, milliseconds=pace)
+    report.add(path, "gif", (side, side), frames=2 * frames - 2)
+    if "mp4" in given:
+        path, there_and_back = files.beside(output, ".mp4"), np.concatenate([made, made[-2:0:-1]])
+        larger = min(given.get("scale", -(-film.SMALLEST // generator.size)), film.LARGEST // generator.size)
+        pictures.save_bytes(film.to_mp4_bytes(there_and_back, fps=1000 / pace, scale=larger), path)
+        side = generator.size * larger
+        report.add(path, "mp4", (side, side), frames=len(there_and_back))
+    return report
 
 
-def compare(generators: "list[Generator]", given: dict[str, Any], root: Path, output: Path | None) -> None:
+def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) -> files.Report:
     from ddpm_core import pictures, recipes, sheet
+    from ddpm_core.diffusion import mixing
 
-    seeds, request = seeds_of(given, 8), request_of(given)
-    recipe = recipes.compose("compare", models=[generator.about for generator in generators], seeds=seeds, **request)
-    made = [watched(g.sample(seeds, **request), g.model.config.name).pictures for g in generators]
-    output = output or free_path(root, generators[0], f"compare_seed{seeds[0]}_{len(seeds)}")
-    pictures.save_png(sheet.draw(recipe, made), output, recipe)
-    print(f"wrote {output}")
+    seeds, how = seeds_of(given, 8), how_of(given)
+    each = [classes_of(given, generator, len(seeds)) for generator in generators]
+    if any(classes != each[0] for classes in each):
+        raise UsageError(
+            "these models number their classes differently: compare models of one data set, or one by one."
+        )
+    about, sizes = [generator.about for generator in generators], sorted({generator.size for generator in generators})
+    recipe = recipes.compose("compare", models=about, seeds=seeds, **noted(how, each[0]))
+    files.check_pixels(len(seeds) * len(generators) * max(128, sizes[-1]) ** 2)
+    began, made = time.monotonic(), []
+    for generator in generators:
+        walk = generator.walker(**how, classes=each[0])
+        previews = walk(mixing.shared(seeds, sizes, generator.size, generator.channels))
+        made.append(watched(previews, generator.model.config.name).pictures)
+    report = files.Report(recipe, len(seeds) * len(generators), time.monotonic() - began)
+
+    output, image = place(f"compare_seed{seeds[0]}_{len(seeds)}"), sheet.draw(recipe, made)
+    pictures.save_png(image, output, recipe)
+    report.add(output, "comparison", image.size)
+    return report
 
 
 def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
@@ -198,8 +190,43 @@ def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def request_of(given: dict[str, Any]) -> dict[str, Any]:
-    return {"steps": given.get("steps", 20), "sampler": given.get("sampler", SAMPLERS[0])}
+def how_of(given: dict[str, Any]) -> dict[str, Any]:
+    """What `request.How` takes but the classes, by its names."""
+    asked = {"steps": given.get("steps", DEFAULT_STEPS), "sampler": given.get("sampler", SAMPLERS[0])}
+    return asked | {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
+
+
+def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:
+    """The same in the terms of a recipe, which leaves out what is as it is anyway."""
+    asked = {"steps": how["steps"], "sampler": how["sampler"]}
+    if how.get("spacing", SPACING_OF[how["sampler"]]) != SPACING_OF[how["sampler"]]:
+        asked["spacing"] = how["spacing"]
+    if how.get("eta"):
+        asked["eta"] = how["eta"]
+    if how.get("guidance", 1) != 1:
+        asked["guidance"] = how["guidance"]
+        if "guidance_interval" in how:
+            asked["interval"] = [min(level, GREATEST_SIGMA) for level in how["guidance_interval"]]
+    if classes:
+        asked["classes"] = [None if which < 0 else which for which in classes]
+    return asked
+
+
+def classes_of(given: dict[str, Any], generator: "Generator", count: int) -> list[int] | None:
+    """The class of each of `count` pictures, which take those that were named in turn; None if none were."""
+    from ddpm_core.making.classes import numbers
+    from ddpm_core.request import How
+
+    if "classes" not in given:
+        return None
+    model = generator.model
+    try:
+        named = numbers(given["classes"], model.classes, model.config.network.classes)
+    except UsageError as error:
+        raise UsageError(f"{generator.path}: {error}") from None
+    each = [named[i % len(named)] for i in range(count)]
+    How(**how_of(given), classes=each).for_model(generator, count)
+    return each
 
 
 def scale_of(given: dict[str, Any], generator: "Generator") -> int:
@@ -232,34 +259,6 @@ def watched(previews: "Iterator[Preview]", what: str) -> "Preview":
     finally:
         signal.signal(signal.SIGINT, before)
     return preview
-
-
-def free_path(root: Path, generator: "Generator", stem: str) -> Path:
-    """A file in the run's samples folder that is not there yet: stem.png, stem-2.png, ... Its .gif is not there either."""
-    folder, number = root / "samples" / generator.model.config.name, 1
-    while True:
-        path = folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
-        if not os.path.lexists(path) and not os.path.lexists(path.with_suffix(".gif")):
-            return path
-        number += 1
-
-
-def check_output(path: Path, gif: bool) -> None:
-    """Raises `UsageError` unless `path` can be written without losing something that this program did not make."""
-    from ddpm_core.pictures import read_recipe
-
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--output {str(path)!r} must end in .png: try {path.stem or 'pictures'}.png")
-    for file in (path, path.with_suffix(".gif")) if gif else (path,):
-        if os.path.lexists(file) and read_recipe(file) is None:
-            raise UsageError(f"{file} exists and was not made by this program: choose another name.")
-    check_folder(path.absolute().parent)
-
-
-def check_folder(folder: Path) -> None:
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f"cannot write into {there}: choose another place with --output or --output-dir.")
 
 
 if __name__ == "__main__":

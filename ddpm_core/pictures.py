@@ -84,7 +84,7 @@ def comparison_scale(side: int, largest: int) -> int:
 
 def save_png(image: Image.Image, path: Path | str, recipe: dict[str, Any] | None = None) -> None:
     """Writes a whole PNG or nothing, its recipe inside as JSON. Makes the folder. Raises `DataError` where it cannot write."""
-    _write(Path(path), to_png_bytes(image, recipe=recipe))
+    save_bytes(to_png_bytes(image, recipe=recipe), Path(path))
 
 
 def save_gif(
@@ -96,7 +96,7 @@ def save_gif(
     milliseconds: int = 80,
 ) -> None:
     """uint8 (N, H, W, C) -> an endless GIF, there and back again. A whole file or nothing. Raises `DataError`."""
-    _write(Path(path), to_gif_bytes(pictures, recipe, scale=scale, milliseconds=milliseconds))
+    save_bytes(to_gif_bytes(pictures, recipe, scale=scale, milliseconds=milliseconds), Path(path))
 
 
 def to_gif_bytes(
@@ -139,7 +139,8 @@ def to_data_uri(image: Image.Image | np.ndarray, *, scale: int = 1, recipe: dict
     return "data:image/png;base64," + base64.b64encode(to_png_bytes(image, scale=scale, recipe=recipe)).decode()
 
 
-def _write(path: Path, content: bytes) -> None:
+def save_bytes(content: bytes, path: Path) -> None:
+    """A whole file or nothing. Makes the folder. Raises `DataError` where it cannot write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.writing(path) as file:

@@ -172,3 +172,12 @@ class TestSizes:
         grey = mixing.grey(colour)
         assert grey.shape == (16, 1, 32, 32) and abs(grey.std().item() - 1) < 0.02
         assert torch.allclose(grey[:, 0], colour.sum(1) / math.sqrt(3), atol=1e-6)
+
+
+class TestShared:
+    def test_each_seed_has_its_noise_at_the_models_size_and_grey_models_the_mean_of_the_colours(self):
+        for size in (32, 64):
+            noise = mixing.shared([4, 9], [32, 64], size, 3)
+            assert noise.shape == (2, 3, size, size)
+            assert torch.equal(noise[1], mixing.noise_at_sizes(9, [32, 64])[size])
+            assert torch.equal(mixing.shared([4, 9], [32, 64], size, 1), mixing.grey(noise))
