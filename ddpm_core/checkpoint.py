@@ -20,7 +20,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,7 +52,8 @@ class Model:
     epoch: int  # passes over the data, rounded down
     loss: float | None  # smoothed training loss when it was saved
     weights: dict[str, Tensor]
-    hash: str = ""  # 12 letters that name the file it was read from, as recipes.model_hash does; "" if it was in none
+    # 12 letters that name the file it was read from, as recipes.model_hash does; "" if it was in none
+    hash: str = field(default="", compare=False)
 
 
 def save_model(path: Path | str, model: Model) -> None:
