@@ -12,6 +12,7 @@ from PIL import Image
 
 from ddpm_core.errors import StudioError
 from ddpm_core.shelf import Shelf
+from ddpm_core.trajectory import Trails
 from ddpm_core.turns import Turns
 
 
@@ -19,7 +20,10 @@ from ddpm_core.turns import Turns
 def empty(tmp_path):
     """A session without any model: the folder, the turns, the shelf. Afterwards the turn must be free."""
     turns = Turns()
-    session = SimpleNamespace(root=tmp_path, data_dir=tmp_path, turns=turns, shelf=Shelf(turns, "cpu"))
+    session = SimpleNamespace(
+        root=tmp_path, data_dir=tmp_path, turns=turns, shelf=Shelf(turns, "cpu"), trails=Trails(), waited=0.0,
+        current=lambda: (None, None),
+    )  # fmt: skip
     yield session
     assert turn_is_free(session), "somebody still holds the device's turn"
 

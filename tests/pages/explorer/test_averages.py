@@ -93,7 +93,7 @@ def test_a_damaged_snapshot_is_one_line_with_its_name(session, run, listen):
         ({"samples": [9]}, "the number of samples is [9]"),
         ({"steps": 0}, "the number of steps is 0"),
         ({"steps": [3]}, "the number of steps is [3]"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"sampler": "rk45"}, "no sampler 'rk45'"),
         ({"sampler": ["ddim"]}, "no sampler ['ddim']"),
         ({"sampler": {"a": 1}}, "no sampler {'a': 1}"),
     ],

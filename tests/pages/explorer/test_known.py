@@ -10,7 +10,8 @@ from PIL import Image
 from pages.explorer import KNOWN, inbox, own
 from pages.explorer.stream import Explorers
 
-ANSWERS = sorted(KNOWN.keys() - {"averages"})  # averages needs snapshots: see test_averages.py
+MODELLED = sorted(KNOWN.keys() - {"again", "copies"})  # these two begin from a kept picture
+ANSWERS = sorted(set(MODELLED) - {"averages"})  # averages needs snapshots: see test_averages.py
 
 
 @pytest.fixture
@@ -29,13 +30,13 @@ def asked():
     inbox._files.clear()
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", MODELLED)
 def test_without_a_model_it_says_how_to_get_one(empty, asked, listen, name):
     line = listen.refused(KNOWN[name](empty, {**asked, "model": None}))
     assert line.startswith("there is no model yet. Train one")
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", MODELLED)
 @pytest.mark.parametrize(
     "model", ["gone/ddpm_best.pt", "../toys/ddpm_best.pt", "/etc/passwd", ["toys/ddpm_best.pt"], {}, 7]
 )
@@ -43,7 +44,7 @@ def test_a_model_that_is_not_there_is_one_line(session, asked, listen, name, mod
     assert "not there any more" in listen.refused(KNOWN[name](session, {**asked, "model": model}))
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", MODELLED)
 def test_a_damaged_model_is_one_line(session, asked, listen, name):
     path = session.root / "checkpoints/toys/ddpm_best.pt"
     path.write_bytes(path.read_bytes()[:-100])
@@ -51,7 +52,7 @@ def test_a_damaged_model_is_one_line(session, asked, listen, name):
     assert listen.turn_is_free(session)
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", MODELLED)
 def test_a_question_of_nothing_but_lists_is_one_line(session, asked, listen, name):
     listen.refused(KNOWN[name](session, {key: value if key == "model" else [[]] for key, value in asked.items()}))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm_core.diffusion import latents
+from ddpm_core.diffusion import latents, mixing
 from pages.explorer import models
 from pages.generation import Maker
 
@@ -29,15 +29,15 @@ def compared(maker, names, samples=2, seed=5):
 
 
 def test_the_smallest_size_has_the_seeds_own_noise():
-    noise = models.shared_noise([5, 6], [16, 32], 16, 3)
+    noise = mixing.shared([5, 6], [16, 32], 16, 3)
     assert torch.equal(noise, latents.noise([5, 6], (3, 16, 16)))
 
 
 def test_large_shapes_agree_between_sizes_and_with_grey():
-    small, large = (models.shared_noise([5], [16, 64], size, 3) for size in (16, 64))
+    small, large = (mixing.shared([5], [16, 64], size, 3) for size in (16, 64))
     blocks = large.reshape(1, 3, 16, 4, 16, 4).mean((3, 5)) * 4
     torch.testing.assert_close(blocks, small, rtol=1e-4, atol=1e-5)
-    grey = models.shared_noise([5], [16, 64], 16, 1)
+    grey = mixing.shared([5], [16, 64], 16, 1)
     assert grey.shape == (1, 1, 16, 16)
     torch.testing.assert_close(grey[:, 0], small.sum(1) / 3**0.5)
 

@@ -242,7 +242,7 @@ class TestRedraw:
             ({"seed": math.inf}, "the seed is inf"),
             ({"seed": True}, "the seed is True"),
             ({"steps": 0}, "number of steps is 0"),
-            ({"sampler": "euler"}, "no sampler 'euler'"),
+            ({"sampler": "rk45"}, "no sampler 'rk45'"),
             ({"sampler": {}}, "no sampler {}"),
         ],
     )
@@ -293,7 +293,7 @@ def test_large_models_are_asked_for_few_pictures_at_once(session, bring, monkeyp
     """A call for nine large pictures would hold the device for seconds: training waits, and Cancel too."""
     from ddpm_core import generator
 
-    monkeypatch.setattr(generator, "_chunk", lambda *_: 1)
+    monkeypatch.setattr(generator, "_most_at_once", lambda *_: 1)
     asked = {**HOW, "a": bring(coloured()), "strength": 0.7, "samples": 3, "mask": HALF}
     for make in (own.make_redraw, own.make_fill):
         shown = list(make(session, asked))

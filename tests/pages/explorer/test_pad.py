@@ -182,7 +182,7 @@ def test_paths_that_are_none(session, listen, path, words):
         ({"steps": 0}, "the number of steps is 0"),
         ({"steps": 1001}, "the number of steps is 1001"),
         ({"steps": [20]}, "the number of steps is [20]"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"sampler": "rk45"}, "no sampler 'rk45'"),
         ({"sampler": None}, "no sampler none"),
         ({"sampler": ["ddim"]}, "no sampler ['ddim']"),
     ],
