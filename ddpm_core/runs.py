@@ -29,7 +29,17 @@ ALIVE = ("preparing", "running", "paused")
 STATES = (*ALIVE, "finished", "stopped", "failed", "interrupted")
 # What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
 # in another order; the run then goes on, but not bit for bit.)
-CHANGEABLE = ("epochs", "max_steps", "cooldown", "device", "sample_every", "checkpoint_every", "snapshots", "data_on")
+CHANGEABLE = (
+    "epochs",
+    "max_steps",
+    "cooldown",
+    "device",
+    "sample_every",
+    "checkpoint_every",
+    "snapshots",
+    "data_on",
+    "micro_batch",
+)
 
 
 @dataclass(frozen=True)

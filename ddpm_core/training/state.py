@@ -1,5 +1,6 @@
 """Everything of a run that must survive a stop, and how it is written down and taken up again."""
 
+import json
 import math
 import zlib
 from collections.abc import Callable
@@ -23,8 +24,8 @@ from ddpm_core.training.precision import Precision
 class TrainingState:
     """Weights, their averages, the optimizer's moments, and the counters. `images` is the data set, uint8 (N, C, H, W).
 
-    `pictures` of them are trained on; without it all are. `labels`, int64 (N,), and the `classes` that they number are for a network that learns them. `micro_batch` is how many pictures are in memory at once; without
-    it a whole batch is.
+    `pictures` of them are trained on; without it all are. `labels`, int64 (N,), and the `classes` that they number are for a
+    network that learns them. `micro_batch` is how many pictures are in memory at once; without it a whole batch is.
     """
 
     def __init__(
@@ -165,6 +166,9 @@ class TrainingState:
         # Fewer pictures at once round otherwise, too; but another device has another memory.
         if saved.get("device", self.device.type) == self.device.type:
             self.micro_batch = saved.get("micro_batch", self.config.batch_size)
+            asked = self.config.micro_batch
+            if asked and asked != json.loads(saved["config"]).get("micro_batch"):  # asked for anew
+                self.micro_batch = min(asked, self.config.batch_size)
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])

@@ -49,7 +49,10 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
 def training_pictures(config: RunConfig, data_dir: Path, progress: Progress | None = None) -> Pictures:
     """What a run of these settings learns from. Raises `DataError` where it is gone."""
-    return catalogue.load(config.dataset, config.size, data_dir, progress)
+    return catalogue.load(
+        config.dataset, config.size, data_dir, progress,
+        crop=config.crop, background=config.background, colour=config.colour,
+    )  # fmt: skip
 
 
 def verdict(found: Nearest) -> str:

@@ -24,7 +24,10 @@ def spectra(named: Sequence[tuple[str, "np.ndarray"]], run: str, root: Path, dat
     curves = []
     try:
         config = Run(root, run).config()
-        data = catalogue.peek(config.dataset, config.size, PEEKED, data_dir)
+        data = catalogue.peek(
+            config.dataset, config.size, PEEKED, data_dir,
+            crop=config.crop, background=config.background, colour=config.colour,
+        )  # fmt: skip
         curves.append(
             charts.Curve(t("models.data"), "faint-strong", *_plain(spectrum.radial_power(data)), reference=True)
         )
