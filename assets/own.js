@@ -76,7 +76,7 @@ Studio.rooms.own = () => {
   };
 
   // ---- what comes of it
-  const walk = Studio.walkView();
+  const walk = Studio.walkView("own_walk");
   const errors = h("p", { class: "hint" });
   const original = Studio.squares(h("img", { alt: t("own.original") }));
   const made = Studio.pixelImage(480);

@@ -7,7 +7,7 @@ Studio.rooms.pad = () => {
   const CORNERS = ["tl", "tr", "bl", "br"];
   const bench = Studio.bench("pad");
   const files = Studio.saveLinks();
-  const film = Studio.walkView();
+  const film = Studio.walkView("pad_film");
   film.element.hidden = true;
   const random = () => Math.floor(Math.random() * 1e6);
 

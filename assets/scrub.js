@@ -1,8 +1,8 @@
 // The walk between two seeds: one slider over frames that are all here, so that scrubbing asks the studio nothing.
-Studio.walkView = () => {
+Studio.walkView = (id = "scrub_slider") => {
   const { t, h, put } = Studio;
   const image = Studio.pixelImage(480);
-  const slider = h("input", { id: "scrub_slider", type: "range", min: 0, value: 0, step: 1, "aria-label": t("scrub.slider") });
+  const slider = h("input", { id, type: "range", min: 0, value: 0, step: 1, "aria-label": t("scrub.slider") });
   const play = h("button", { type: "button", class: "quiet", "aria-pressed": false, title: t("scrub.play.why") }, t("scrub.play"));
   const place = h("span", { class: "scrub-place" });
   const from = h("span");

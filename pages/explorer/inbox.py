@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -35,10 +35,13 @@ def routes() -> list[Route]:
 async def receive(request: Request) -> Response:
     """Body: the file's bytes. Answers {key, src}; one line for what is no picture."""
     content, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= LARGEST_FILE:  # the rest is heard and dropped: a browser that is cut off tells no reason
-            content += chunk
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= LARGEST_FILE:  # the rest is heard and dropped: a browser that is cut off tells no reason
+                content += chunk
+    except ClientDisconnect:  # the page was closed
+        return Response(status_code=400)
     if size > LARGEST_FILE:
         return JSONResponse({"error": t("own.large", most=LARGEST_FILE >> 20)}, 413)
     return await run_in_threadpool(_take_in, bytes(content))

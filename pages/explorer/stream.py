@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -104,13 +104,13 @@ class Explorers:
 async def _body(request: Request) -> Asked | None:
     """The question, or None if it is none."""
     content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > LARGEST_QUESTION:
-            return None
     try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > LARGEST_QUESTION:
+                return None
         asked = json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ClientDisconnect):  # no JSON, a thousand brackets, a page that was closed
         return None
     return asked if isinstance(asked, dict) else None
 

@@ -52,6 +52,16 @@ def test_the_map_is_a_square_of_small_pictures_with_the_seeds_at_its_corners(
             assert np.abs(corner - means).max() <= 1
 
 
+def test_the_largest_seed_and_the_same_seed_at_all_corners_are_seeds_like_others(session, made, listen):
+    asked = {**HOW, "seeds": [2**53 - 1] * 4}
+    assert (
+        listen.pixels(listen.last(pad.make_point(session, {**asked, "u": 0, "v": 0}))["point"]["src"])
+        == made([2**53 - 1])[0]
+    ).all()
+    inside = listen.pixels(listen.last(pad.make_point(session, {**asked, "u": 0.3, "v": 0.8}))["point"]["src"])
+    assert np.abs(inside.astype(int) - made([2**53 - 1])[0]).max() <= 1  # rounding
+
+
 def test_every_state_of_the_map_can_be_shown(session, listen):
     shown = list(pad.make_map(session, HOW))
     assert len(shown) >= pad.MAP_STEPS

@@ -1,5 +1,6 @@
 """The explorers' questions: lines of JSON, newest first, nothing accepted that is no question."""
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -68,6 +69,27 @@ def test_a_mistake_is_one_line(client):
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 5000, b'{"x": "' + b"x" * stream.LARGEST_QUESTION + b'"}'])
 def test_what_is_no_question_is_refused(client, body):
     assert client.post("/studio/make/counting", content=body).status_code == 400
+
+
+@pytest.mark.parametrize("address", ["/studio/make/counting", "/studio/cancel", "/studio/own"])
+def test_a_page_that_closes_while_it_asks_is_no_fault(session, address):
+    """A fault would be a traceback in the terminal."""
+    from pages.explorer import inbox
+
+    explorers = stream.Explorers(session, {"counting": counting})
+    app = Starlette(routes=[*explorers.routes(), *inbox.routes()])
+    half = [{"type": "http.request", "body": b'{"page"', "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return half.pop(0) if len(half) > 1 else half[0]
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": address, "headers": [], "query_string": b"", "root_path": ""}
+    asyncio.run(app(scope, receive, send))
+    assert not inbox._files and explorers.desk.current("") is None
 
 
 def test_an_unknown_explorer_is_refused(client):
