@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ddpm_core import pictures
+from ddpm_core.config import SAMPLERS, SPACING_OF, TWO_CALLS
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
@@ -42,13 +43,18 @@ class Trajectory:
         self.steps = 0
 
     def watch(
-        self, generator: "Generator", noise: np.ndarray, steps: int, previews: "Iterable[Preview]"
+        self,
+        generator: "Generator",
+        noise: np.ndarray,
+        steps: int,
+        previews: "Iterable[Preview]",
+        sampler: str = SAMPLERS[0],
     ) -> "Iterator[Preview]":
-        """Hands on `previews`, the walk of `steps` steps that begins at `noise`, uint8 (N, H, W, C)."""
-        self.frames, self.steps = [], steps
-        kept = _spread(steps)
+        """Hands on `previews`, the walk of `steps` steps of `sampler` that begins at `noise`, uint8 (N, H, W, C)."""
+        levels = _levels(generator, steps, sampler)
+        self.frames, self.steps = [], len(levels)
+        kept = _spread(self.steps)
         every = _every(noise, len(kept))
-        levels = _levels(generator, steps)
         shown, behind = noise[:, ::every, ::every], 0
         for preview in previews:
             if preview.step > behind:  # all pictures have made this step
@@ -97,7 +103,10 @@ def _every(noise: np.ndarray, frames: int) -> int:
     return max(1, math.ceil(math.sqrt(2 * frames * count * height * width / MOST_PIXELS)))
 
 
-def _levels(generator: "Generator", steps: int) -> list[float]:
-    """sigma / alpha before each step of the generator's staircase."""
-    staircase = generator.schedule.levels(steps, generator.model.config.sigma_max).tolist()
-    return [sigma / alpha for alpha, sigma in staircase[:-1]]
+def _levels(generator: "Generator", steps: int, sampler: str) -> list[float]:
+    """sigma / alpha at each network call of the sampler's walk."""
+    staircase = generator.schedule.levels(steps, generator.model.config.sigma_max, SPACING_OF[sampler]).tolist()
+    levels = [sigma / alpha for alpha, sigma in staircase[:-1]]
+    if sampler in TWO_CALLS:  # a step's second call is at the level where it leads to; the last step has no second
+        return [levels[(call + 1) // 2] for call in range(2 * steps - 1)]
+    return levels

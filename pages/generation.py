@@ -210,7 +210,8 @@ class Maker:
         trail = Trajectory()
 
         def walk(made: "Generator") -> "Iterator[Preview]":
-            return trail.watch(made, trajectory.noise_of(made, seeds), how["steps"], made.sample(seeds, **how))
+            noise = trajectory.noise_of(made, seeds)
+            return trail.watch(made, noise, how["steps"], made.sample(seeds, **how), how["sampler"])
 
         def draw(shots: Shots) -> Told:
             return {"view": "grid", "grid": _grid(shots[0], _alt(first, count))}

@@ -33,17 +33,14 @@ def test_it_begins_with_the_noise_and_ends_with_the_finished_pictures(generator)
 
 def test_each_step_shows_what_the_network_was_shown_and_what_it_made_of_that(generator):
     """Asked anew for the same state at the same level, the network believes the same."""
-    from ddpm_core.diffusion import objective
-
     trail, previews = watched(generator, [3], 4)
-    states = [latents.noise([3], (3, 16, 16)), *(torch.cat(preview.states)[:1] for preview in previews)]
-    levels = generator.schedule.levels(4, generator.model.config.sigma_max).tolist()
-    denoise = objective.denoiser(generator.network, generator.model.config.prediction)
+    states = [latents.noise([3], (3, 16, 16)), *(preview.x for preview in previews)]
+    levels = generator.schedule.levels(4, generator.model.config.sigma_max, "karras").tolist()
+    denoise = generator.denoise()
     for frame, state, (alpha, sigma) in zip(trail.frames, states, levels, strict=False):
         assert np.array_equal(frame.noisy, pictures.to_uint8(state))
-        blanks = torch.zeros(generator.chunk - 1, 3, 16, 16)
-        with torch.no_grad():
-            belief = denoise(torch.cat([state, blanks]), alpha, sigma)[:1]
+        with torch.inference_mode():
+            belief = denoise(state, alpha, sigma)
         assert np.array_equal(frame.belief, pictures.to_uint8(belief.clamp(-1, 1)))
         assert frame.level == pytest.approx(sigma / alpha)
     assert [frame.level for frame in trail.frames] == sorted((frame.level for frame in trail.frames), reverse=True)
@@ -93,3 +90,11 @@ def test_the_last_few_are_found_by_their_names():
     assert len(set(names)) == len(names)
     assert trails.get(names[0]) is None and trails.get("x") is None
     assert [trails.get(name) for name in names[1:]] == given[1:]
+
+
+def test_heun_asks_twice_a_step_and_each_call_is_a_frame(generator):
+    trail = Trajectory()
+    noise = trajectory.noise_of(generator, [3])
+    list(trail.watch(generator, noise, 3, generator.sample([3], steps=3, sampler="heun"), "heun"))
+    levels = [frame.level for frame in trail.frames]
+    assert len(levels) == trail.steps == 5 and levels[1] == levels[2] and levels[3] == levels[4]

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-import train_high_res
 from ddpm_core import checkpoint, seeds
 from ddpm_core.config import AUGMENT_LABELS, NetworkConfig, RunConfig, preset
 from ddpm_core.data.batches import Batches
@@ -16,7 +15,7 @@ from ddpm_core.errors import UsageError
 from ddpm_core.generator import Generator
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
-from ddpm_core.training import augment, trainer
+from ddpm_core.training import augment, flags, trainer
 from ddpm_core.training.control import Control
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
@@ -298,9 +297,9 @@ def test_a_chance_that_cannot_be(bad):
 
 
 def test_the_command_line_has_it():
-    given = train_high_res.parser("openmoji", 32).given
+    given = flags.parser("openmoji", 32).given
     assert given(["--augment", "0.12"]) == {"augment": 0.12} and given([]) == {}
-    assert "augment" in train_high_res.SETTINGS
+    assert "augment" not in flags.NO_SETTINGS
     with pytest.raises(UsageError, match=r"^--augment: '1' is not a number from 0 to 0\.5\.$"):
         given(["--augment", "1"])
 
