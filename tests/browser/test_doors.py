@@ -60,7 +60,10 @@ def test_odd_numbers_over_the_wire_get_a_line_and_no_traceback(studio, number):
     config = json.loads(ask(studio, "GET", "/config")[2])
     ids = {component["props"].get("elem_id"): component["id"] for component in config["components"]}
     start = next(d for d in config["dependencies"] if [ids["start"], "click"] in d["targets"])
-    filled = f'["openmoji", 32, "cpu", {number}, 64, 0, "scratch", 0.001, null, "", true]'
+    filled = (
+        f'["openmoji", "center", "white", "auto", 32, "cpu", false, {number}, 64, 0, "scratch", 0.001, null, "", false, 0, 0.05,'
+        ' null, "auto", true, true]'
+    )
     body = f'{{"data": {filled}, "fn_index": {start["id"]}, "session_hash": "odd"}}'
     status, _, _ = ask(studio, "POST", "/gradio_api/queue/join", {"Content-Type": "application/json"}, body.encode())
     assert status in (200, 400, 422, 500)

@@ -347,12 +347,12 @@ class TestSteps:
         for count in (10, 20, 50):
             tab_to(steps, f"steps_{count}")
             steps.keyboard.press("Space")
-        tab_to(steps, "steps_ddim")
+        tab_to(steps, "steps_deis")
         steps.keyboard.press("Space")
         tab_to(steps, "steps_go")
         assert go(steps, lambda: steps.keyboard.press("Enter")) == "The picture of seed 1, again and again."
         assert steps.locator(".cells th[scope=col]").all_inner_texts() == ["5 steps"]
-        assert "DDIM" not in steps.locator(".cells th[scope=row]").all_inner_texts()
+        assert "DEIS" not in steps.locator(".cells th[scope=row]").all_inner_texts()
 
     def test_nothing_chosen_is_one_line(self, steps):
         for count in (5, 10, 20, 50):
@@ -479,7 +479,8 @@ def test_before_there_is_a_model_every_mode_says_how_to_get_one_and_works_as_soo
     assert settled(page).startswith("Move over the pad")
 
 
-def test_a_reload_comes_back_to_the_mode_in_the_address(page, studio, toy_run):
+def test_a_reload_comes_back_to_the_mode_in_the_address(open_page, studio, toy_run):
+    page = open_page()
     toy_run(studio.root, "toys")
     for mode, name in MODES.items():
         page.get_by_role("tab", name="Generation").click()
@@ -488,7 +489,7 @@ def test_a_reload_comes_back_to_the_mode_in_the_address(page, studio, toy_run):
         # Gradio complains in the console about being reloaded while it still asks for something.
         page.wait_for_function("document.querySelector('#forecast').textContent.includes('steps (')")
         page.wait_for_function("Studio.how.values.model")
-        page.reload()
+        page = open_page(page.url.removeprefix(studio.url))
         page.locator(f'.modes [data-mode="{mode}"][aria-pressed="true"]').wait_for()
         assert page.locator('.modes [data-mode][aria-pressed="true"]').all_inner_texts() == [name]
         assert page.locator("#generation_view").get_attribute("data-mode") == mode
