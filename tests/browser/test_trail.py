@@ -9,9 +9,9 @@ from PIL import Image
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.runs import Run
 
-DONE = (
-    "document.querySelector('.canvas').dataset.busy === 'false' && document.querySelector('.trail')?.hidden === false"
-)
+DONE = """(steps) => document.querySelector('.canvas').dataset.busy === 'false'
+    && document.querySelector('.trail')?.hidden === false
+    && document.querySelector('#trail_slider').getAttribute('aria-valuetext') === `finished, ${steps} steps`"""
 
 
 def generated(page, steps=6):
@@ -22,7 +22,7 @@ def generated(page, steps=6):
     field.fill(str(steps))
     field.press("Tab")
     page.get_by_role("button", name="Generate").click()
-    page.wait_for_function(DONE)
+    page.wait_for_function(DONE, arg=steps)
     return page
 
 

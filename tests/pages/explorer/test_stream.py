@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
@@ -88,7 +89,9 @@ def test_a_page_that_closes_while_it_asks_is_no_fault(session, address):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": address, "headers": [], "query_string": b"", "root_path": ""}
-    asyncio.run(app(scope, receive, send))
+    # In a thread of its own: after the browser tests this one has an event loop running.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, app(scope, receive, send)).result()
     assert not inbox._files and explorers.desk.current("") is None
 
 
