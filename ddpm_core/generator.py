@@ -7,7 +7,7 @@ last call filled up with blanks where it must be. Arithmetic is float32 for the 
 
 import contextlib
 import dataclasses
-import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +30,7 @@ from ddpm_core.request import ANY_CLASS, How
 from ddpm_core.runs import Run
 
 MOST_PICTURES = 1024  # in one request
+MOST_HANDS = 8  # network calls side by side
 Turn = Callable[[], AbstractContextManager]
 Walk = Callable[..., Iterator["Preview"]]
 
@@ -73,7 +74,8 @@ class Preview:
 class Generator:
     """One model, ready on one device.
 
-    `turn()` is entered around each network call, so that a training run on the same device gets its turns too.
+    `turn()` is entered around the network calls that are made at once, so that a training run on the same device gets its turns
+    too. On a processor these are as many as it has cores, of pictures that are drawn side by side.
     """
 
     def __init__(self, model: checkpoint.Model, path: Path | str, device: torch.device, turn: Turn) -> None:
@@ -87,6 +89,10 @@ class Generator:
             self.network = drawing.ready(network, device)
             most = _most_at_once(self.network, self.size, device)
             self.sizes = drawing.alike(self.network, self.shape, [2**n for n in range(most.bit_length())])
+            # Those who draw side by side, a core each; a large network keeps all cores busy by itself.
+            self.hands = min(torch.get_num_threads(), MOST_HANDS) if device.type == "cpu" and most > 1 else 1
+            if self.hands > 1 and not drawing.alike_by_hand(self.network, self.shape, self.hands):
+                self.hands = 1
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto", turn: Turn = contextlib.nullcontext) -> "Generator":
@@ -156,7 +162,7 @@ class Generator:
         levels = self.schedule.levels(asked.steps, self.model.config.sigma_max, asked.staircase)
 
         def walk(noise: Tensor, fresh: Callable[[Sequence[int]], samplers.Noise] | None = None) -> Iterator[Preview]:
-            classes = asked.for_model(self, len(noise))
+            classes, noise = asked.for_model(self, len(noise)), noise.cpu()
             return self._previews(
                 asked, levels, classes, noise, fresh or (lambda rows: latents.noise_after(noise[rows]))
             )
@@ -209,37 +215,41 @@ class Generator:
             more = {"noise": _beside(fresh(rows), blanks, self.device)} if how.adds_noise else {}
             walks.append(sample(denoisers[classes[rows[0]]], states[-1], levels, **more, **how.options))
         beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
-        for call, (step, i) in enumerate(itertools.product(range(calls), range(len(walks))), start=1):
-            with torch.inference_mode():
-                made = next(walks[i])
-            states[i], beliefs[i] = made.x, made.x0
-            even = i + 1 == len(walks)
-            yield Preview(step + even, calls, call / (calls * len(walks)), even, rows_of, tuple(states), tuple(beliefs))
+        call, parts = 0, range(len(walks))
+        for step in range(calls):
+            for first in parts[:: self.hands]:
+                together = parts[first : first + self.hands]
+                with self.turn():
+                    made = self._advance([walks[i] for i in together])
+                for i, after in zip(together, made, strict=True):
+                    states[i], beliefs[i] = after.x, after.x0
+                    call, even = call + 1, i == parts[-1]
+                    done = call / (calls * len(parts))
+                    yield Preview(step + even, calls, done, even, rows_of, tuple(states), tuple(beliefs))
+
+    def _advance(self, walks: Sequence[Iterator[samplers.Step]]) -> list[samplers.Step]:
+        """The next step of each, side by side."""
+        if len(walks) == 1:
+            return [_next(walks[0])]  # with all cores
+        return list(drawing.hands(self.hands).map(_next, walks))
 
     def _parts(self, classes: Sequence[int]) -> Iterator[tuple[list[int], int]]:
         """(rows, size): which pictures are drawn together, all of one class, and how many with the blanks beside them."""
+        fair = math.ceil(len(classes) / self.hands)  # so that there is something to do for all hands
         for which in dict.fromkeys(classes):
             rows = [row for row, other in enumerate(classes) if other == which]
             while rows:
-                size = next((size for size in self.sizes if size <= len(rows)), self.sizes[-1])
+                size = next((size for size in self.sizes if size <= min(fair, len(rows))), self.sizes[-1])
                 yield rows[:size], size
                 rows = rows[size:]
 
     def _guided(self, which: int, how: How) -> objective.Denoise:
-        believe = self._in_turn(self.denoise(which))
         if how.guidance == 1:
-            return believe
+            return self.denoise(which)
         if how.guide is not None:
-            weak = self._in_turn(how.guide.denoise(which))
-            return guidance.autoguided(believe, weak, how.guidance, how.guidance_interval)
-        return guidance.guided(believe, self._in_turn(self.denoise()), how.guidance, how.guidance_interval)
-
-    def _in_turn(self, believe: objective.Denoise) -> objective.Denoise:
-        def denoise(x: Tensor, alpha: float, sigma: float) -> Tensor:
-            with self.turn():
-                return believe(x, alpha, sigma)
-
-        return denoise
+            weak = how.guide.denoise(which)
+            return guidance.autoguided(self.denoise(which), weak, how.guidance, how.guidance_interval)
+        return guidance.guided(self.denoise(which), self.denoise(), how.guidance, how.guidance_interval)
 
 
 def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
@@ -253,6 +263,11 @@ def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
     # A multiplication and an addition a weight and place would be 2; most weights work on the smaller maps further down.
     operations = 2 / 3 * weights * (size // network.patch) ** 2
     return max(1, min(16, int(budget // operations)))
+
+
+def _next(walk: Iterator[samplers.Step]) -> samplers.Step:
+    with torch.inference_mode():
+        return next(walk)
 
 
 def _beside(noise: samplers.Noise, blanks: Tensor, device: torch.device) -> samplers.Noise:

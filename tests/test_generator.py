@@ -68,6 +68,24 @@ def test_a_seed_is_the_same_picture_bit_for_bit_in_any_batch_and_order(generator
         assert np.array_equal(some.pictures, together.pictures[list(seeds)])
 
 
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_pictures_drawn_side_by_side_have_the_same_bits_too(generator, sampler):
+    alone = last(generator.sample(range(23), 4, sampler)).x
+    generator.hands, before = 2, torch.get_num_threads()
+    previews = list(generator.sample(range(23), 4, sampler))
+    assert torch.equal(previews[-1].x, alone) and torch.get_num_threads() == before
+    assert [size for _, size in generator._parts([-1] * 23)] == [8, 8, 4, 2, 1] and len(previews) == 4 * 5
+    for count in (1, 2, 3):
+        assert torch.equal(last(generator.sample(range(count), 4, sampler)).x, alone[:count])
+
+
+def test_a_mistake_in_one_of_them_comes_out(generator):
+    generator.hands = 2
+    generator.denoise = lambda which: lambda x, *level: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        next(generator.sample(range(8), 4))
+
+
 def test_where_only_one_size_gives_the_same_bits_the_others_are_filled_up(generator):
     """As on a graphics card, whose kernels add in another order for another batch."""
     together = last(generator.sample(range(9), steps=3)).x
@@ -147,11 +165,14 @@ def test_nothing_runs_until_asked_and_stopping_stops(path):
 
     generator = Generator.load(path, "cpu", turn)
     calls.clear()
-    walk = generator.sample(range(3 * generator.sizes[0]), steps=5)
+    generator.hands = 2
+    walk = generator.sample(range(4 * generator.sizes[0]), steps=5)
     assert not calls
     next(walk)
     next(walk)
-    assert calls == ["in", "out"] * 2  # one turn a network call, and none is held while the caller looks
+    assert calls == ["in", "out"]  # two network calls at once are one turn, and none is held while the caller looks
+    next(walk)
+    assert calls == ["in", "out"] * 2
     walk.close()
     assert calls == ["in", "out"] * 2
 

@@ -1,5 +1,6 @@
 import dataclasses
 import platform
+import threading
 
 import pytest
 import torch
@@ -75,3 +76,43 @@ def test_what_all_pictures_share_is_told_once():
     once(x, level, None, torch.tensor([2, 2, 2]))
     once(x, level, classes=torch.tensor([4, 4, 4]))
     assert told == [([0.5], None, None), ([0.5], None, [2]), ([0.5], None, [4])]
+
+
+def test_hands_compute_on_one_core_each_and_change_nothing_for_others():
+    before = torch.get_num_threads()
+    pool = drawing.hands(3)
+    assert drawing.hands(3) is pool
+    assert list(pool.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
+    assert torch.get_num_threads() == before
+    seen = []
+    fresh = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    fresh.start()
+    fresh.join()
+    assert seen == [before]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="elsewhere it may be otherwise")
+def test_a_picture_s_bits_do_not_depend_on_the_number_of_cores():
+    network, x, level = (
+        drawing.told_once(drawing.ready(a_network(SMALL), CPU)),
+        torch.randn(4, 3, 16, 16),
+        torch.zeros(4),
+    )
+    made, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                made.append(network(x, level))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*made)
+    assert drawing.alike_by_hand(network, (3, 16, 16), 2)
+
+
+def test_a_hand_that_computes_otherwise_is_found_out():
+    def network(x, level):
+        return x * (1 + 1e-6 * threading.current_thread().name.startswith("hand"))
+
+    network.parameters = lambda: iter([torch.zeros(1)])
+    assert not drawing.alike_by_hand(network, (3, 4, 4), 2)

@@ -20,7 +20,16 @@ def walk(name, denoise, x, levels, **options):
 
 def test_the_names_are_those_that_forms_and_command_lines_know():
     assert tuple(samplers.SAMPLERS) == config.SAMPLERS
-    assert set(samplers.STOCHASTIC) < set(config.SAMPLERS)
+    assert set(samplers.STOCHASTIC) < set(config.SAMPLERS) and set(config.TWO_CALLS) < set(config.SAMPLERS)
+    assert set(config.SPACING_OF) == set(config.SAMPLERS) and set(config.SPACING_OF.values()) <= set(config.SPACINGS)
+
+
+def test_the_named_settings_can_be_asked_for():
+    for name, steps in (("quality", range(20, 21)), ("fast", range(8, 11))):
+        how = config.SETTINGS[name]
+        assert samplers.calls(how["sampler"], how["steps"]) in steps and how["spacing"] in config.SPACINGS
+    assert config.SETTINGS["quality"]["sampler"] == config.SAMPLERS[0]  # what those get who do not choose
+    assert config.SETTINGS["quality"]["steps"] == config.DEFAULT_STEPS
 
 
 @pytest.mark.parametrize("name", samplers.SAMPLERS)
