@@ -129,7 +129,7 @@ def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> 
     from ddpm_core import film, pictures
 
     (a, b), frames, how = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES), how_of(given)
-    classes = classes_of(given, generator, frames)
+    classes = classes_of(given, generator, 2)
     scale = scale_of(given, generator)
     files.check_pixels(2 * frames * (generator.size * scale) ** 2)  # of the GIF
     mix = np.linspace(0, 1, frames)[:, None].tolist()
@@ -207,13 +207,12 @@ def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:
         asked["guidance"] = how["guidance"]
         if "guidance_interval" in how:
             asked["interval"] = [min(level, GREATEST_SIGMA) for level in how["guidance_interval"]]
-    if classes:
-        asked["classes"] = [None if which < 0 else which for which in classes]
-    return asked
+    return asked | ({"classes": classes} if classes else {})
 
 
 def classes_of(given: dict[str, Any], generator: "Generator", count: int) -> list[int] | None:
-    """The class of each of `count` pictures, which take those that were named in turn; None if none were."""
+    """The class of each of `count` pictures, which take those that were named in turn; None if none were. For a walk: of its
+    two ends."""
     from ddpm_core.making.classes import numbers
     from ddpm_core.request import How
 
@@ -225,7 +224,8 @@ def classes_of(given: dict[str, Any], generator: "Generator", count: int) -> lis
     except UsageError as error:
         raise UsageError(f"{generator.path}: {error}") from None
     each = [named[i % len(named)] for i in range(count)]
-    How(**how_of(given), classes=each).for_model(generator, count)
+    if "interpolate" not in given:  # a walk's classes are mixed first, and Generator.interpolate looks at that
+        How(**how_of(given), classes=each).for_model(generator, count)
     return each
 
 

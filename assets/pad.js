@@ -1,10 +1,12 @@
 // The pad: four seeds at the corners and everything between them under the pointer. While it moves the nearest picture of a
 // coarse map is shown, which is all here; when it rests the studio draws the exact one. A recorded path becomes a film.
+// With a model that knows classes each corner can have one, and between them they mix.
 Studio.rooms.pad = () => {
   const { t, h, put } = Studio;
   const REST = 120; // milliseconds without a move, then the exact picture is asked for
   const STEP = 1 / 24; // of the pad, for an arrow key
   const CORNERS = ["tl", "tr", "bl", "br"];
+  const ANY = "any";
   const bench = Studio.bench("pad");
   const files = Studio.saveLinks();
   const film = Studio.walkView("pad_film");
@@ -14,21 +16,41 @@ Studio.rooms.pad = () => {
   // ---- corners
   const corners = CORNERS.map((corner, i) => {
     const seed = h("input", { type: "number", min: 0, step: 1, value: i, id: `pad_seed_${corner}`, "aria-label": t("pad.seed", { corner: t("pad." + corner) }) });
+    const kind = h("select", { id: `pad_class_${corner}`, hidden: true, title: t("pad.class.why"), "aria-label": t("pad.class", { corner: t("pad." + corner) }) });
+    kind.addEventListener("change", () => draw());
     const lock = h("button", { type: "button", class: "quiet small", "aria-pressed": false, title: t("pad.lock.why") }, t("pad.lock"));
     const roll = h("button", { type: "button", class: "quiet small", title: t("pad.reroll.why"), "aria-label": t("pad.reroll.one", { corner: t("pad." + corner) }) }, t("pad.reroll"));
     lock.addEventListener("click", () => {
       const locked = lock.getAttribute("aria-pressed") !== "true";
       lock.setAttribute("aria-pressed", locked);
-      roll.disabled = seed.disabled = locked;
+      roll.disabled = seed.disabled = kind.disabled = locked;
     });
     roll.addEventListener("click", () => {
       seed.value = random();
       draw();
     });
     seed.addEventListener("change", () => draw());
-    return { seed, lock, element: h("div", { class: `pad-corner pad-${corner}` }, h("span", { class: "hint" }, t("pad." + corner)), seed, roll, lock) };
+    return { seed, kind, lock, element: h("div", { class: `pad-corner pad-${corner}` }, h("span", { class: "hint" }, t("pad." + corner)), kind, seed, roll, lock) };
   });
-  const seeds = () => corners.map(({ seed }) => Studio.numberIn(seed));
+  let names = []; // of the model's classes
+  let known = false; // whether they are this model's
+  const told = () => {
+    const seeds = corners.map(({ seed }) => Studio.numberIn(seed));
+    return known && names.length ? { seeds, classes: corners.map(({ kind }) => kind.value) } : { seeds };
+  };
+  const guided = () => (told().classes?.some((kind) => kind !== ANY) ? Studio.how.values.guidance : 1);
+  // What was chosen stays where the classes are the same ones; `wish` is what they shall be.
+  const offer = (fresh, wish) => {
+    const same = fresh.length === names.length && fresh.every((name, i) => name === names[i]);
+    names = fresh;
+    known = true;
+    corners.forEach(({ kind }, i) => {
+      const chosen = wish ? wish[i] : same ? kind.value : ANY;
+      if (!same || !kind.options.length) kind.replaceChildren(...[[ANY, t("generation.class.any")], ...fresh.entries()].map(([value, name]) => h("option", { value }, name)));
+      kind.value = chosen;
+      kind.hidden = !fresh.length;
+    });
+  };
 
   // ---- the pad and the picture
   const surface = h("canvas", { class: "pad-map", width: 1, height: 1, "aria-hidden": "true" });
@@ -39,6 +61,7 @@ Studio.rooms.pad = () => {
   let at = { u: 0.5, v: 0.5 };
   let map = null; // {image, side}
   let drawn = null; // the model that it is of
+  let pull = 1; // the guidance that it was drawn with
   let timer = null;
   let path = null; // while recording
 
@@ -64,6 +87,7 @@ Studio.rooms.pad = () => {
   // The middle of a picture on the map is exactly its place; so the outermost half picture all around belongs to the edge.
   const rim = () => 0.5 / (map ? map.side : 7);
   const onPad = (share) => `${100 * (rim() + share * (1 - 2 * rim()))}%`;
+  const placeOf = ({ u, v }) => t("pad.place", { u: Math.round(100 * u), v: Math.round(100 * v) });
   const mark = () => {
     dot.style.left = onPad(at.u);
     dot.style.top = onPad(at.v);
@@ -72,23 +96,23 @@ Studio.rooms.pad = () => {
     at = { u: Math.min(1, Math.max(0, u)), v: Math.min(1, Math.max(0, v)) };
     mark();
     if (path) path.push([at.u, at.v]);
-    put(place, t("pad.place", { u: Math.round(100 * at.u), v: Math.round(100 * at.v) }));
+    put(place, placeOf(at));
     coarse();
     clearTimeout(timer);
     timer = setTimeout(exact, REST);
   };
   const exact = () => {
     const here = { ...at };
-    Studio.make("pad-point", "pad-point", { ...Studio.how.values, seeds: seeds(), ...here }, (told) => {
-      if (told.error) return bench.say(told.error);
-      if (!told.point || here.u !== at.u || here.v !== at.v) return;
+    Studio.make("pad-point", "pad-point", { ...Studio.how.values, ...told(), ...here }, ({ error, point }) => {
+      if (error) return bench.say(error);
+      if (!point || here.u !== at.u || here.v !== at.v) return;
       const image = new Image();
       image.onload = () => {
         if (here.u !== at.u || here.v !== at.v) return; // the pointer went on
         onto(picture, image, 0, 0, image.naturalWidth);
         picture.dataset.exact = true;
       };
-      image.src = told.point.src;
+      image.src = point.src;
     });
   };
   const clear = () => {
@@ -97,19 +121,20 @@ Studio.rooms.pad = () => {
   };
   const draw = () => {
     clear();
-    bench.ask("pad-map", { seeds: seeds() }, (told) => {
-      if (told.map) {
+    pull = guided();
+    bench.ask("pad-map", told(), (answer) => {
+      if (answer.map) {
         const image = new Image();
         image.onload = () => {
-          map = { image, side: told.map.side };
+          map = { image, side: answer.map.side };
           onto(surface, image, 0, 0, image.naturalWidth);
           fit();
           mark();
           if (picture.dataset.exact !== "true") coarse();
         };
-        image.src = told.map.src;
+        image.src = answer.map.src;
       }
-      if (!told.busy && !told.error && !told.cancelled) {
+      if (!answer.busy && !answer.error && !answer.cancelled) {
         bench.say(t("pad.ready"));
         exact();
       }
@@ -147,11 +172,11 @@ Studio.rooms.pad = () => {
     record.setAttribute("aria-pressed", false);
     put(record, t("pad.record"));
     clear();
-    bench.ask("pad-film", { seeds: seeds(), path: walked, frames: 48 }, (told) => {
-      if (!told.files) return;
+    bench.ask("pad-film", { ...told(), path: walked, frames: 48 }, (answer) => {
+      if (!answer.files) return;
       film.element.hidden = false;
-      film.show({ walk: { frames: told.frames, a: t("pad.film.from"), b: t("pad.film.to"), alt: t("pad.film"), named: true } });
-      files.show(told.files);
+      film.show({ walk: { frames: answer.frames, a: t("pad.film.from"), b: t("pad.film.to"), alt: t("pad.film"), named: true } });
+      files.show(answer.files);
     });
   });
   const roll = h("button", { id: "pad_reroll", type: "button", class: "quiet", title: t("pad.reroll.why") }, t("pad.reroll.all"));
@@ -171,14 +196,36 @@ Studio.rooms.pad = () => {
     film.element,
     files.element,
   );
+  // Another model: first which classes it knows, then its map.
+  const begin = (model, wish) => {
+    drawn = model;
+    map = null;
+    known = false;
+    let found = [];
+    Studio.make("classes", "pad-classes", { model }, ({ classes, busy }) => {
+      found = classes || found;
+      if (busy) return;
+      offer(found, wish);
+      draw();
+    });
+  };
+  // What a picture that was dropped onto the tab brings back (recall.js), as soon as its model is the chosen one.
+  const wished = (model) => {
+    const wish = Studio.wish;
+    if (wish?.mode !== "pad" || wish.model !== model) return null;
+    Studio.wish = null;
+    corners.forEach(({ seed }, i) => (seed.value = wish.seeds[i]));
+    at = { u: wish.u, v: wish.v };
+    put(place, placeOf(at));
+    return wish.classes;
+  };
   const fresh = () => {
     const model = Studio.how.values.model;
     if (!model || !Studio.shown(element)) return;
-    if (model !== drawn) {
-      drawn = model;
-      map = null;
-      draw();
-    } else exact();
+    const wish = wished(model);
+    if (wish || model !== drawn) begin(model, wish);
+    else if (guided() !== pull) draw();
+    else exact();
   };
   Studio.how.watch(fresh);
   move(0.5, 0.5);

@@ -11,12 +11,15 @@ Studio.recall = (element, props, tell) => {
   document.body.append(hint);
   const here = () => Studio.shown(document.getElementById("generation_view"));
 
-  // Puts settings into the form, as pages/recall.py tells them, and opens what they are for.
-  Studio.bringBack = ({ mode, fields, line, key }) => {
+  // Puts settings into the form, as pages/recall.py tells them, and opens what they are for. `room` is for the explorer there,
+  // which takes it from Studio.wish.
+  Studio.bringBack = ({ mode, fields, line, key, room }) => {
+    Studio.wish = room ? { mode, model: fields.model.value, ...room } : null;
     props.value = { mode, fields, line };
     tell();
     if (fields.model) Studio.place.set("model", fields.model.value);
     Studio.place.set("mode", mode);
+    if (room) Studio.drawModes(); // also where it is open already
     Studio.notice(line, key);
   };
   Studio.recalled = (wish, names) => names.map((name) => ({ __type__: "update", ...wish?.fields?.[name] }));

@@ -1,4 +1,4 @@
-"""A trained model that makes pictures: samples from seeds, and walks between two seeds.
+"""A trained model that makes pictures: samples from seeds, walks between two seeds, and what lies between four.
 
 A seed gives the same picture, bit for bit, alone or among a thousand. Much goes into that (network/drawing.py); what is left to do
 here is to call the network only with as many pictures at once as are known to give the same bits (`Generator.sizes`), the
@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +22,11 @@ from torch import Tensor
 
 from ddpm_core import checkpoint, devices, pictures, recipes
 from ddpm_core.config import DEFAULT_STEPS, SAMPLERS
-from ddpm_core.diffusion import guidance, latents, objective, samplers, schedule
+from ddpm_core.diffusion import guidance, latents, mixing, objective, samplers, schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.network import drawing
 from ddpm_core.network.unet import UNet
-from ddpm_core.request import ANY_CLASS, How
+from ddpm_core.request import ANY_CLASS, How, Told
 from ddpm_core.runs import Run
 
 MOST_PICTURES = 1024  # in one request
@@ -140,16 +140,45 @@ class Generator:
         frames: int = 9,
         steps: int = DEFAULT_STEPS,
         sampler: str = SAMPLERS[0],
+        classes: int | Sequence[Told] | None = None,
         **how: Any,
     ) -> Iterator[Preview]:
-        """A walk from seed_a's picture to seed_b's in 2 to 1024 frames, both ends included. Otherwise like `sample`."""
+        """A walk from seed_a's picture to seed_b's in 2 to 1024 frames, both ends included. Two `classes` are those of its ends,
+        and mixed between them (`mixing.classes`); one is the class of all frames. Otherwise like `sample`.
+        """
         _check_count("frames", frames, 2)
         weights = np.linspace(0, 1, frames).tolist()
-        walk = self.walker(steps, sampler, **how)
+        if isinstance(classes, Sequence) and len(classes) == 2:
+            classes = self._mixed(classes, mixing.line(weights))
+        walk = self.walker(steps, sampler, classes=classes, **how)
         return walk(
             latents.between(seed_a, seed_b, weights, self.shape),
             lambda rows: latents.step_noise_between(seed_a, seed_b, [weights[row] for row in rows], self.shape),
         )
+
+    def pad(
+        self,
+        seeds: Sequence[int],
+        places: Sequence[Sequence[float]],
+        steps: int = DEFAULT_STEPS,
+        sampler: str = SAMPLERS[0],
+        classes: int | Sequence[Told] | None = None,
+        **how: Any,
+    ) -> Iterator[Preview]:
+        """Pictures at 1 to 1024 places (across, down), 0 to 1 each, of a pad with four seeds at its corners: top left, top right,
+        bottom left, bottom right. Of one class all of them, or of mixtures of the corners' four. Otherwise like `walker`'s.
+        """
+        if len(seeds) != 4:
+            raise UsageError(f"there are {len(seeds)} seeds for the four corners of a pad: give one for each.")
+        _check_count("places", len(places), 1)
+        across, down = torch.tensor(places, dtype=torch.float64).T
+        weights = mixing.corners(across, down)
+        if isinstance(classes, Sequence):
+            if len(classes) != 4:
+                raise UsageError(f"there are {len(classes)} classes for the four corners of a pad: give one for each.")
+            classes = self._mixed(classes, weights)
+        walk = self.walker(steps, sampler, classes=classes, **how)
+        return walk(mixing.mix(latents.noise(seeds, self.shape), weights))
 
     def walker(self, steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any) -> Walk:
         """walk(noise (N, C, H, W), fresh) -> previews. Checks the request now, and that it fits at the walk's first word; a walk
@@ -184,12 +213,26 @@ class Generator:
         """
         return recipes.compose(what, **{**self.about, **request})
 
-    def denoise(self, which: int = ANY_CLASS) -> objective.Denoise:
+    def denoise(self, which: int | Sequence[Mapping[int, float]] = ANY_CLASS) -> objective.Denoise:
         """The network as samplers want it, about pictures of one class: also for walks that begin elsewhere than at noise
-        (diffusion/editing.py, inversion.py). A picture's bits are the same in every batch whose size is one of `sizes`."""
+        (diffusion/editing.py, inversion.py). A picture's bits are the same in every batch whose size is one of `sizes`.
+
+        Or about pictures of mixtures of classes: of one mixture, or, where they can be drawn `apart`, of one each.
+        """
         network, prediction = drawing.told_once(self.network), self.model.config.prediction
+        if not isinstance(which, int):
+            return objective.denoiser(network, prediction, classes=self.network.mixed(which))
         told = {} if which == ANY_CLASS else {"classes": torch.tensor([which], device=self.device)}
         return objective.denoiser(network, prediction, **told)
+
+    @cached_property
+    def apart(self) -> bool:
+        """Whether pictures that are each told something else can be drawn in one network call, with the bits that they have alone."""
+        probe = self.network, self.shape, self.sizes
+        with self.turn():
+            if not drawing.alike_told_apart(*probe):
+                return False
+            return self.hands == 1 or drawing.hands(self.hands).submit(drawing.alike_told_apart, *probe).result()
 
     @property
     def shape(self) -> latents.Shape:
@@ -199,21 +242,23 @@ class Generator:
         self,
         how: How,
         levels: Tensor,
-        classes: Sequence[int],
+        classes: Sequence[Told],
         noise: Tensor,
         fresh: Callable[[Sequence[int]], samplers.Noise],
     ) -> Iterator[Preview]:
         sample, calls = samplers.by_name(how.sampler), samplers.calls(how.sampler, how.steps)
-        denoisers = {which: self._guided(which, how) for which in dict.fromkeys(classes)}
+        mixed = any(isinstance(told, Mapping) for told in classes)
+        apart = mixed and len(noise) > 1 and self.apart and (how.guide is None or how.guide.apart)
         walks: list[Iterator[samplers.Step]] = []
         states: list[Tensor] = []
         order = torch.empty(len(noise), dtype=torch.int64)
-        for rows, size in self._parts(classes):
+        for rows, size in self._parts(classes, apart):
             order[rows] = torch.arange(len(rows)) + sum(map(len, states))
             blanks = noise.new_zeros(size - len(rows), *noise.shape[1:])
             states.append(torch.cat([noise[rows], blanks]).to(self.device))
             more = {"noise": _beside(fresh(rows), blanks, self.device)} if how.adds_noise else {}
-            walks.append(sample(denoisers[classes[rows[0]]], states[-1], levels, **more, **how.options))
+            denoise = self._guided(_together([classes[row] for row in rows], size), how)
+            walks.append(sample(denoise, states[-1], levels, **more, **how.options))
         beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
         call, parts = 0, range(len(walks))
         for step in range(calls):
@@ -233,17 +278,26 @@ class Generator:
             return [_next(walks[0])]  # with all cores
         return list(drawing.hands(self.hands).map(_next, walks))
 
-    def _parts(self, classes: Sequence[int]) -> Iterator[tuple[list[int], int]]:
-        """(rows, size): which pictures are drawn together, all of one class, and how many with the blanks beside them."""
+    def _parts(self, classes: Sequence[Told], apart: bool = False) -> Iterator[tuple[list[int], int]]:
+        """(rows, size): which pictures are drawn together, all of one class or mixture if not `apart`, and how many with the
+        blanks beside them."""
         fair = math.ceil(len(classes) / self.hands)  # so that there is something to do for all hands
-        for which in dict.fromkeys(classes):
-            rows = [row for row, other in enumerate(classes) if other == which]
+        kinds: dict[Any, list[int]] = {}
+        for row, told in enumerate(classes):
+            kind = None if apart else tuple(told.items()) if isinstance(told, Mapping) else told
+            kinds.setdefault(kind, []).append(row)
+        for rows in kinds.values():
             while rows:
                 size = next((size for size in self.sizes if size <= min(fair, len(rows))), self.sizes[-1])
                 yield rows[:size], size
                 rows = rows[size:]
 
-    def _guided(self, which: int, how: How) -> objective.Denoise:
+    def _mixed(self, ends: Sequence[Told], weights: Tensor) -> list[Told]:
+        """What pictures are told that lie between these ends. Raises `UsageError` for ends that this model does not know."""
+        How(classes=ends).for_model(self, len(ends))
+        return mixing.classes(ends, weights)
+
+    def _guided(self, which: int | Sequence[Mapping[int, float]], how: How) -> objective.Denoise:
         if how.guidance == 1:
             return self.denoise(which)
         if how.guide is not None:
@@ -263,6 +317,16 @@ def _most_at_once(network: UNet, size: int, device: torch.device) -> int:
     # A multiplication and an addition a weight and place would be 2; most weights work on the smaller maps further down.
     operations = 2 / 3 * weights * (size // network.patch) ** 2
     return max(1, min(16, int(budget // operations)))
+
+
+def _together(each: Sequence[Told], size: int) -> int | list[Mapping[int, float]]:
+    """What the pictures of one network call are told: one thing if it is the same for all, else one each, and blanks nothing."""
+    if isinstance(each[0], int) and all(told == each[0] for told in each):
+        return each[0]
+    mixtures = [{told: 1.0} if isinstance(told, int) else told for told in each]
+    if all(told == mixtures[0] for told in mixtures):
+        return mixtures[:1]
+    return [*mixtures, *[{}] * (size - len(each))]
 
 
 def _next(walk: Iterator[samplers.Step]) -> samplers.Step:

@@ -7,7 +7,8 @@
 | models | for "compare" instead of these: a list of such five, one a row |
 | sampler, steps, spacing | how it was sampled; lists of samplers and of step counts for "steps" |
 | eta | noise that the sampler adds, 0 = none, 1 = as much as DDPM |
-| guidance, interval, classes | strength of class guidance, the sigmas between which it acts, the class of each picture (null: none) |
+| guidance, interval | strength of class guidance, the sigmas between which it acts |
+| classes | the class of each picture (null: none); for "interpolate" and "pad" of the two ends and four corners, mixed between |
 | seeds | one a picture; for "interpolate" the two ends, for "pad" the four corners |
 | mix | one row a picture, 0 to 1: [way from first to second], or [across, down] the pad |
 | ema | length of the weight average; a list for "ema" |
@@ -47,6 +48,8 @@ _Check = Callable[[Any], bool]
 def compose(what: str, **fields: Any) -> dict[str, Any]:
     """A recipe of this version from what is known (None: not). Raises `UsageError` if it would not be taken back."""
     given = {name: value for name, value in fields.items() if value is not None}
+    if "classes" in given:
+        given["classes"] = [None if which == -1 else which for which in given["classes"]]  # as a request says "any"
     # As it will come out of the file: tuples are lists there.
     return check(json.loads(json.dumps({"version": VERSION, "what": what, **given})))
 
@@ -97,6 +100,9 @@ def check(recipe: Any) -> dict[str, Any]:
         between = recipe["pictures" if columns == 1 and "pictures" in recipe else "seeds"]
         if len(between) != 2 * columns or any(len(row) != columns for row in recipe["mix"]):
             raise _refusal("mix", recipe["mix"], f"rows of {columns} between {2 * columns} ends")
+        # A walk of an older version has one class for each frame, all alike.
+        if len(recipe.get("classes", between)) not in ({2, len(recipe["mix"])} if columns == 1 else {4}):
+            raise _refusal("classes", recipe["classes"], f"one for each of the {2 * columns} ends")
     return recipe
 
 

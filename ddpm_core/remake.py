@@ -16,8 +16,8 @@ from ddpm_core.errors import CheckpointError, UsageError
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview
 
-WHATS = ("sample", "interpolate", "compare")
-HOW = ("sampler", "steps")  # the fields that Generator.sample and .interpolate take by these names,
+WHATS = ("sample", "interpolate", "pad", "compare")
+HOW = ("sampler", "steps")  # the fields that Generator.sample, .interpolate and .pad take by these names,
 MORE = ("spacing", "eta", "guidance", "classes", "interval")  # and these where they are given
 _KNOWN = {"version", "what", "models", "run", "model", "hash", "trained_steps", "size", "seeds", "mix", *HOW, *MORE}
 
@@ -46,6 +46,8 @@ def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":
         return beside
     if recipe["what"] == "sample":
         return lambda generator: generator.sample(recipe["seeds"], **settings)
+    if recipe["what"] == "pad":
+        return lambda generator: generator.pad(recipe["seeds"], recipe["mix"], **settings)
     (a, b), frames = recipe["seeds"], len(recipe["mix"])
     if frames < 2 or not np.allclose(np.ravel(recipe["mix"]), np.linspace(0, 1, frames), rtol=0, atol=1e-9):
         raise UsageError("this walk goes another way than evenly from end to end, which cannot be made again here.")

@@ -1,6 +1,6 @@
 """How pictures are to be drawn: all of a request but its seeds, checked before any work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ddpm_core.generator import Generator
 
 ANY_CLASS = -1  # of a picture whose class the network is not told
+Told = int | Mapping[int, float]  # what a picture shall show: a class, or a mixture {class: share}, 1 together
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class How:
     sampler: str = SAMPLERS[0]
     spacing: str | None = None  # one of config.SPACINGS; None for the one that suits the sampler best
     eta: float = 0.0  # 0 to 1, for ddim alone: how much of the noise is drawn anew at each step
-    # For a model that knows classes: of all pictures, or one for each; -1 = any.
-    classes: int | Sequence[int] | None = None
+    # For a model that knows classes: of all pictures, or one for each; -1 = any. May be mixtures (diffusion/mixing.py).
+    classes: int | Sequence[Told] | None = None
     # 0 to 20: how much more of the class than the model learned; each step is two network calls then. Or, with a `guide`, how far
     # away from what that weaker model of the same kind would draw; this needs no classes.
     guidance: float = 1.0
@@ -53,8 +54,8 @@ class How:
     def adds_noise(self) -> bool:
         return self.eta > 0 or self.sampler in samplers.STOCHASTIC
 
-    def for_model(self, generator: "Generator", count: int) -> list[int]:
-        """The class of each of `count` pictures. Raises `UsageError` for what this model cannot do."""
+    def for_model(self, generator: "Generator", count: int) -> list[Told]:
+        """The class of each of `count` pictures, or what they are mixed of. Raises `UsageError` for what this model cannot do."""
         each = self._classes(count, generator.model.config.network.classes)
         guide = self.guide
         if guide is None and self.guidance != 1 and ANY_CLASS in each:
@@ -67,15 +68,25 @@ class How:
             How(classes=each)._classes(count, guide.model.config.network.classes)
         return each
 
-    def _classes(self, count: int, known: int) -> list[int]:
+    def _classes(self, count: int, known: int) -> list[Told]:
         if self.classes is None:
             return [ANY_CLASS] * count
         each = [self.classes] * count if isinstance(self.classes, int) else list(self.classes)
         if len(each) != count:
             raise UsageError(f"there are {len(each)} classes for {count} pictures: give one, or one for each.")
-        for which in each:
-            if isinstance(which, bool) or not isinstance(which, int) or not ANY_CLASS <= which < known:
-                if not known:
-                    raise UsageError("this model knows no classes: leave them away, or train one with classes.")
-                raise UsageError(f"class {which!r} is not one of this model's: choose 0 to {known - 1}, or -1 for any.")
+        for told in each:
+            mixed = isinstance(told, Mapping)
+            if not known and (mixed or told != ANY_CLASS):
+                raise UsageError("this model knows no classes: leave them away, or train one with classes.")
+            for which in told if mixed else [told]:
+                if isinstance(which, bool) or not isinstance(which, int) or not ANY_CLASS <= which < known:
+                    raise UsageError(
+                        f"class {which!r} is not one of this model's: choose 0 to {known - 1}, or -1 for any."
+                    )
+            if mixed and not _is_whole(told):
+                raise UsageError(f"the shares of a mixture of classes are {list(told.values())}: make them 1 together.")
         return each
+
+
+def _is_whole(mixture: Mapping[int, float]) -> bool:
+    return all(share >= 0 for share in mixture.values()) and abs(sum(mixture.values()) - 1) < 1e-6

@@ -5,7 +5,6 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ import numpy as np
 
 from ddpm_core import gallery, pictures, recipes, sheet, shelf, trajectory
 from ddpm_core.config import SAMPLERS
-from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
-from ddpm_core.runs import Run
 from ddpm_core.trajectory import Trajectory
 from pages import beside, drawing, widgets
+from pages.explorer import classes
 from pages.explorer import models as models_view
+from pages.explorer.classes import ANY
 from pages.texts import number, stopwatch, t
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from ddpm_core.session import Session
 
 MOST = {"samples": 64, "frames": 64, "each": 16, "models": shelf.MOST_LOADED}
-ANY = "any"  # class
+SAME = "same"  # class of a walk's end: as at its start
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 MOST_STEPS = 1000
 LONGEST_SLIDER = 200  # steps; more can be asked for by a recipe or a program
@@ -77,6 +76,10 @@ def build(session: "Session") -> None:
                 with gr.Row():
                     seed_a = _seed("seed_a", t("generation.seed_a"), t("generation.seed_a.why"), 0)
                     seed_b = _seed("seed_b", t("generation.seed_b"), t("generation.seed_b.why"), 1)
+                which_end = gr.Dropdown(
+                    [(t("generation.class.same"), SAME)], value=SAME, elem_id="which_end", interactive=True, visible=False,
+                    label=t("generation.class.end"), info=t("generation.class.end.why"),
+                )  # fmt: skip
                 frames = _slider("frames", t("generation.frames"), 16, 2, MOST["frames"])
                 walk_button = gr.Button(t("generation.interpolate"), variant="primary", elem_id="interpolate")
             with gr.Column(elem_classes="making", elem_id="making_models"):
@@ -114,13 +117,14 @@ def build(session: "Session") -> None:
         each,
         compare_seed,
         which,
+        which_end,
         guidance,
     )
     for field in fields:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
-    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler}
+    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler, "guidance": guidance}
     gr.on(
         [field.change for field in how.values()],
         None,
@@ -135,8 +139,9 @@ def build(session: "Session") -> None:
     ) -> Iterator[Told]:  # fmt: skip
         yield from maker.generate(_page(request), model, samples, seed, steps, sampler, which, guidance)
 
-    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, which, guidance, request: gr.Request):
-        yield from maker.interpolate(_page(request), model, seed_a, seed_b, frames, steps, sampler, which, guidance)
+    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end, request: gr.Request):
+        asked = (model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end)
+        yield from maker.interpolate(_page(request), *asked)
 
     def on_compare(models, samples, seed, steps, sampler, request: gr.Request):
         yield from maker.compare(_page(request), models, samples, seed, steps, sampler)
@@ -156,7 +161,8 @@ def build(session: "Session") -> None:
         api_name="generate",
         api_description=t("generation.api"),
     )
-    walk_button.click(on_interpolate, [model, seed_a, seed_b, frames, steps, sampler, which, guidance], **work, **quiet)
+    walk_asked = [model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end]
+    walk_button.click(on_interpolate, walk_asked, **work, **quiet)
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
 
@@ -165,7 +171,7 @@ def build(session: "Session") -> None:
     modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
-    model.change(lambda one: maker.classes(one), model, [class_row, which], **quiet)
+    model.change(lambda one: maker.classes(one), model, [class_row, which, which_end], **quiet)
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
     # The settings of an older picture come back (pages/recall.py says which); it takes no handler to put them in.
     names = [field.elem_id for field in fields]
@@ -202,7 +208,7 @@ class Maker:
             card = shelf.find(self.session.root, model)
             count = _whole("samples", samples, 1, MOST["samples"], 16)
             first = _whole("seed", seed, 0, LARGEST_SEED - count, 0)
-            how = _how(steps, sampler) | _guided(which, guidance, count)
+            how = _how(steps, sampler) | classes.guided([which] * count, guidance)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
@@ -229,14 +235,15 @@ class Maker:
 
     def interpolate(
         self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any,
-        which: Any = ANY, guidance: Any = 1.0,
+        which: Any = ANY, guidance: Any = 1.0, which_end: Any = SAME,
     ) -> Iterator[Told]:  # fmt: skip
-        """A walk between two seeds: all frames sharpen together, then one scrubs through them."""
+        """A walk between two seeds, and two classes: all frames sharpen together, then one scrubs through them."""
         with _Reading() as wrong:
             card = shelf.find(self.session.root, model)
             a, b = (_whole("seed", seed, 0, LARGEST_SEED, 0) for seed in (seed_a, seed_b))
             count = _whole("frames", frames, 2, MOST["frames"], 16)
-            how = _how(steps, sampler) | _guided(which, guidance, count)
+            ends = [which, which if which_end in (None, "", SAME) else which_end]
+            how = _how(steps, sampler) | classes.guided(ends, guidance)
         if wrong.told:
             yield self._refuse(page, wrong.told)
             return
@@ -320,21 +327,20 @@ class Maker:
         return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
 
     def classes(self, one: Any) -> list[Any]:
-        """Updates for the row of class and guidance: shown where the model knows classes, with their names."""
-        named: list[tuple[str, str]] = []
-        with contextlib.suppress(StudioError):
-            config = Run(self.session.root, shelf.find(self.session.root, one).run).config()
-            count = config.network.classes
-            known: tuple[str, ...] = ()
-            if count:
-                with contextlib.suppress(
-                    StudioError
-                ):  # the pictures are somewhere else now: then the classes have numbers
-                    known = catalogue.describe(config.dataset, self.session.data_dir).classes
-            names = known if len(known) == count else [str(number) for number in range(count)]
-            named = [(name, str(number)) for number, name in enumerate(names)]
-        choices = [(t("generation.class.any"), ANY), *named]
-        return [gr.update(visible=bool(named)), gr.update(choices=choices, value=ANY)]
+        """Updates for the row of class and guidance and for the class at a walk's end: shown where the model knows classes, with
+        their names."""
+        try:
+            names = classes.names(self.session, one)
+        except StudioError:
+            names = []
+        choices = [(t("generation.class.any"), ANY), *((name, str(number)) for number, name in enumerate(names))]
+        ends = [(t("generation.class.same"), SAME), *choices]
+        shown = bool(names)
+        return [
+            gr.update(visible=shown),
+            gr.update(choices=choices, value=ANY),
+            gr.update(choices=ends, value=SAME, visible=shown),
+        ]
 
     def _keep(self, name: str, recipe: dict[str, Any], made: list[np.ndarray]) -> "_Kept":
         """The sheet of all pictures, kept in the gallery and to be saved. Where it cannot be kept, a note says why."""
@@ -425,17 +431,6 @@ def _how(steps: Any, sampler: Any) -> dict[str, Any]:
     if sampler not in SAMPLERS:
         raise UsageError(t("generation.sampler.unknown", sampler=repr(sampler)[:40], known=", ".join(SAMPLERS)))
     return {"steps": _whole("steps", steps, 1, MOST_STEPS, 20), "sampler": sampler}
-
-
-def _guided(which: Any, guidance: Any, count: int) -> dict[str, Any]:
-    """The class of each picture and the guidance towards it; nothing where any class will do."""
-    if which in (None, "", ANY):
-        return {}
-    if not str(which).isdecimal() or len(str(which)) > 6:
-        raise UsageError(t("generation.class.unknown", which=repr(which)[:40]))
-    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance <= 20:
-        raise UsageError(t("generation.guidance.range", value=repr(guidance)[:40]))
-    return {"classes": [int(which)] * count, **({"guidance": float(guidance)} if guidance != 1 else {})}
 
 
 def _whole(name: str, value: Any, low: int, high: int, example: int) -> int:

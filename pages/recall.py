@@ -10,16 +10,18 @@ from typing import Any
 from ddpm_core import remake
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
-from pages.generation import LARGEST_SEED, LONGEST_SLIDER, MOST
+from pages.explorer.classes import ANY
+from pages.generation import LARGEST_SEED, LONGEST_SLIDER, MOST, SAME
 from pages.texts import number, t
 
 Told = dict[str, Any]
-MODES = {"sample": "grid", "interpolate": "walk", "compare": "models"}  # assets/explorer.js names them
+MODES = {"sample": "grid", "interpolate": "walk", "pad": "pad", "compare": "models"}  # assets/explorer.js names them
 BUTTONS = {"grid": "generation.generate", "walk": "generation.interpolate", "models": "generation.compare"}
 
 
 def settings(root: Path, recipe: dict[str, Any]) -> Told:
-    """mode, what to say, and the fields by their elem_id, each as an update for its component.
+    """mode, what to say, and the fields by their elem_id, each as an update for its component; for the pad, which is no form,
+    also `room`: its corners, and the place on it.
 
     Raises `UsageError` where a model is not here as it was, or the form has no place for a setting.
     """
@@ -30,26 +32,45 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
         raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
     if placeless := sorted(how.keys() & {"spacing", "eta", "guidance_interval"}):
         raise UsageError(t("recall.no-place", names=", ".join(placeless)))
-    which = set(how.get("classes", [-1]))
-    if len(which) > 1:
-        raise UsageError(t("recall.no-place", names="classes"))
-    (one,) = which
+    which = [str(one) if one >= 0 else ANY for one in how.get("classes", [-1])]
     fields: dict[str, Any] = {"sampler": how["sampler"]}
-    if one >= 0:
-        fields |= {"which_class": str(one), "guidance": how.get("guidance", 1.0)}
+    if set(which) != {ANY}:
+        fields["guidance"] = how.get("guidance", 1.0)
+    if recipe["what"] == "pad":
+        return _pad(recipe, {"model": keys[0], **fields}, which)
+    walk = recipe["what"] == "interpolate"
+    if len(set(which)) > 1 and not (walk and len(which) == 2):
+        raise UsageError(t("recall.no-place", names="classes"))
+    if set(which) != {ANY}:
+        fields["which_class"] = which[0]
+        if walk:
+            fields["which_end"] = SAME if which[-1] == which[0] else which[-1]
     if recipe["what"] == "compare":
         _check("models", len(keys), MOST["models"])
         fields |= {"compare_models": keys, "compare_samples": _row(seeds, "each"), "compare_seed": seeds[0]}
-    elif recipe["what"] == "interpolate":
+    elif walk:
         remake.walk(recipe)  # goes evenly from end to end, as the form's do
         _check("frames", len(recipe["mix"]), MOST["frames"])
         fields |= {"model": keys[0], "seed_a": seeds[0], "seed_b": seeds[1], "frames": len(recipe["mix"])}
     else:
         fields |= {"model": keys[0], "samples": _row(seeds, "samples"), "gen_seed": seeds[0]}
-    updates = {name: {"value": value} for name, value in fields.items()}
-    updates["steps"] = {"value": how["steps"], "maximum": max(LONGEST_SLIDER, how["steps"])}
     mode = MODES[recipe["what"]]
-    return {"mode": mode, "fields": updates, "line": t("recall.done", title=title(recipe), button=t(BUTTONS[mode]))}
+    line = t("recall.done", title=title(recipe), button=t(BUTTONS[mode]))
+    return {"mode": mode, "fields": _updates(fields, how["steps"]), "line": line}
+
+
+def _pad(recipe: dict[str, Any], fields: dict[str, Any], which: list[str]) -> Told:
+    """What a picture of the pad, or the first of a film, brings back."""
+    across, down = recipe["mix"][0]
+    corners = {"seeds": recipe["seeds"], "classes": which if "classes" in recipe else [ANY] * 4}
+    line = t("recall.pad" if len(recipe["mix"]) == 1 else "recall.pad.film", title=title(recipe))
+    told = {"mode": MODES["pad"], "fields": _updates(fields, recipe["steps"]), "line": line}
+    return {**told, "room": {**corners, "u": across, "v": down}}
+
+
+def _updates(fields: dict[str, Any], steps: int) -> dict[str, Told]:
+    longest = {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}
+    return {**{name: {"value": value} for name, value in fields.items()}, "steps": longest}
 
 
 def title(recipe: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 @pytest.fixture(scope="session")
 def toy_run():
-    """toy_run(root, name, size=16, channels=3, seed=0): a run with a model that was never trained, but whose pictures differ."""
+    """toy_run(root, name, size=16, channels=3, seed=0, classes=0): a run with a model that was never trained, but whose pictures
+    differ; from class to class too."""
     return make_toy_run
 
 
@@ -21,7 +22,9 @@ def toy_snapshots():
     return keep_toy_snapshots
 
 
-def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, seed: int = 0, width: int = 16) -> Path:
+def make_toy_run(
+    root: Path, name: str, *, size: int = 16, channels: int = 3, seed: int = 0, width: int = 16, classes: int = 0
+) -> Path:
     import torch
 
     from ddpm_core import checkpoint
@@ -29,7 +32,7 @@ def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, se
     from ddpm_core.network.unet import UNet
     from ddpm_core.runs import Run
 
-    config = RunConfig("toy", size, name, network=NetworkConfig(width, (1, 2), attention=()))
+    config = RunConfig("toy", size, name, network=NetworkConfig(width, (1, 2), attention=(), classes=classes))
     generator = torch.Generator().manual_seed(seed)
     network = UNet(config.network, channels)
     for weight in network.parameters():
@@ -38,7 +41,8 @@ def make_toy_run(root: Path, name: str, *, size: int = 16, channels: int = 3, se
     weights = {key: weight.detach() for key, weight in network.state_dict().items()}
     run = Run(root, name)
     run.create(config)
-    checkpoint.save_model(run.best_path, checkpoint.Model(config, channels, (), 1482, 94848, 21, 0.1, weights))
+    names = ("ant", "bee", "cow", "dog", "eel")[:classes]
+    checkpoint.save_model(run.best_path, checkpoint.Model(config, channels, names, 1482, 94848, 21, 0.1, weights))
     return run.best_path
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import inference_high_res
-from ddpm_core import checkpoint, pictures, recipes
+from ddpm_core import checkpoint, film, pictures, recipes
 from ddpm_core.config import SAMPLERS, NetworkConfig, RunConfig
 from ddpm_core.diffusion import latents, mixing, samplers
 from ddpm_core.generator import Generator
@@ -244,7 +244,10 @@ def test_a_number_that_cannot_work_is_one_line(here, capsys, flag, value):
         ([ANIMALS, "--classes=3"], "number from 0 to 2"),
         ([ANIMALS, "--classes=-2"], "number from 0 to 2"),
         ([ANIMALS, "--classes=cat,any", "--guidance=2"], "guidance needs a class"),
-        ([ANIMALS, "--classes=cat,dog", "--interpolate"], "one class"),
+        ([ANIMALS, "--classes=cat,dog,horse", "--interpolate"], "name one or two"),
+        ([ANIMALS, "--classes=any,any", "--interpolate", "--guidance=2"], "guidance needs a class"),
+        ([ANIMALS, "--classes=cat,dgo", "--interpolate"], "did you mean dog?"),
+        ([SMALL, "--classes=cat,dog", "--interpolate"], "this model knows no classes"),
         ([ANIMALS, "--classes=cat", "--guidance-interval=0.2,3"], "--guidance=2"),
         ([ANIMALS, "--classes=cat", "--guidance=2", "--guidance-interval=3,0.2"], "the lower one first"),
         ([ANIMALS, "--classes=cat", "--guidance=2", "--guidance-interval=nan,1"], "the lower one first"),
@@ -355,9 +358,30 @@ def test_guidance_and_its_interval_reach_the_picture_and_its_recipe(here, capsys
 
 def test_a_walk_and_a_comparison_are_of_a_class_too(here, capsys):
     drawn = told(capsys, ANIMALS, "--classes=horse", "--interpolate", "--frames=3", QUICK)
-    assert drawn["recipe"]["classes"] == [2, 2, 2]
+    assert drawn["recipe"]["classes"] == [2, 2]
     both = ["--compare", "checkpoints/animals/ddpm_best.pt", "checkpoints/animals_32x32/ddpm_best.pt"]
     assert told(capsys, *both, "--samples=2", "--classes=cat", QUICK)["recipe"]["classes"] == [0, 0]
+
+
+def test_a_walk_goes_from_one_class_to_another(here, capsys):
+    drawn = told(
+        capsys, ANIMALS, "--classes=horse,cat", "--interpolate", "--frames=4", "--guidance=2", QUICK, "--scale=1"
+    )
+    assert drawn["recipe"]["classes"] == [2, 0]
+    generator = Generator.load("checkpoints/animals/ddpm_best.pt", "cpu")
+    expected = last(generator.interpolate(0, 1, 4, 2, classes=(2, 0), guidance=2.0))
+    assert np.array_equal(pixels(drawn["files"][0]["path"]), np.asarray(film.strip(expected, film.WIDEST)))
+    ends = last(generator.sample([0, 1], 2, classes=[2, 0], guidance=2.0))
+    assert np.array_equal(expected[[0, -1]], ends)
+    half = told(capsys, ANIMALS, "--classes=any,2", "--interpolate", "--frames=3", "--guidance=2", QUICK)
+    assert half["recipe"]["classes"] == [None, 2]
+
+
+def test_help_says_what_two_classes_of_a_walk_are(capsys):
+    with pytest.raises(SystemExit):
+        flags.parser().parse_args(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "with --interpolate two are those of its two ends" in words and "--classes=cat,dog --interpolate" in words
 
 
 def test_models_that_number_a_class_differently_are_not_compared_by_it(here, capsys):

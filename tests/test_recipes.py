@@ -73,6 +73,18 @@ class TestThereAndBack:
         assert made == {"version": 1, "what": "sample", **MODEL, **HOW, "seeds": [3, 4], "eta": 0.1 + 0.2}
         assert recipes.read_recipe(png_with(made)) == made
 
+    def test_ends_and_corners_have_classes_and_any_is_null(self):
+        walk = {"seeds": [4, 5], "mix": [[0], [0.5], [1]]}
+        made = recipes.compose("interpolate", **MODEL, **HOW, **walk, classes=(3, -1))
+        assert recipes.read_recipe(png_with(made))["classes"] == [3, None]
+        pad = {"seeds": [4, 5, 6, 7], "mix": [[0, 0.25]]}
+        made = recipes.compose("pad", **MODEL, **HOW, **pad, classes=[-1, 0, 3, 3])
+        assert recipes.read_recipe(png_with(made))["classes"] == [None, 0, 3, 3]
+
+    def test_a_walk_of_an_older_version_has_a_class_for_each_frame(self):
+        walk = {**SAMPLE, "what": "interpolate", "seeds": [4, 5], "mix": [[0], [0.5], [1]], "classes": [3, 3, 3]}
+        assert recipes.read_recipe(png_with(walk)) == walk
+
     def test_a_mix_keeps_every_bit(self):
         mix = [[float(x)] for x in np.linspace(0, 1, 1024)]
         recipe = {**SAMPLE, "what": "interpolate", "seeds": [0, 1], "mix": mix, "classes": [99_999] * 1024}
@@ -208,6 +220,11 @@ class TestStrict:
         assert "rows of 1 between 2" in self.read({**walk, "mix": [[0], [0, 1]]})
         assert "rows of 1 between 2" in self.read({**walk, "seeds": [0, 1, 2], "mix": [[0]]})
         assert "rows of 2 between 4" in self.read({**walk, "what": "pad", "mix": [[0, 1]]})
+        for classes in ([1], [1, 2, 3, 4], [1, 2, 3, 4, 5]):
+            assert "one for each of the 2 ends" in self.read({**walk, "mix": [[0], [0.5], [1]], "classes": classes})
+        pad = {**walk, "what": "pad", "seeds": [0, 1, 2, 3], "mix": [[0, 0], [1, 1]]}
+        for classes in ([1], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5]):
+            assert "one for each of the 4 ends" in self.read({**pad, "classes": classes})
         own = {**walk, "seeds": [0], "pictures": ["0" * 16, "1" * 16], "mix": [[0.5]]}  # noise for two photographs
         assert recipes.check(own) == own and "between 2" in self.read({**own, "pictures": ["0" * 16]})
 

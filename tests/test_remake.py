@@ -81,6 +81,29 @@ class TestWalk:
         made = list(remake.walk(recipe_of(best, "interpolate", mix=mix))(generator))[-1].pictures
         assert np.array_equal(made, list(generator.interpolate(5, 6, 5, steps=3, sampler="ddim"))[-1].pictures)
 
+    @pytest.mark.parametrize("mix", [[[0.3, 0.7]], [[0, 0], [0.2, 0.6], [1, 1]]])
+    def test_a_place_on_the_pad_and_a_film_too(self, best, mix):
+        generator = Generator.load(best, "cpu")
+        made = list(remake.walk(recipe_of(best, "pad", seeds=[5, 6, 7, 8], mix=mix))(generator))[-1].pictures
+        expected = list(generator.pad([5, 6, 7, 8], mix, steps=3, sampler="ddim"))[-1].pictures
+        assert made.shape[0] == len(mix) and np.array_equal(made, expected)
+
+    def test_between_classes(self, tmp_path, toy_run):
+        path = toy_run(tmp_path, "toys", classes=4)
+        generator, how = Generator.load(path, "cpu"), {"steps": 3, "sampler": "ddim", "guidance": 2.0}
+        for classes in ([1, 3], [None, 2], [1, 1, 1]):  # the last one as older versions wrote it
+            recipe = recipe_of(path, "interpolate", mix=[[0], [0.5], [1]], classes=classes, guidance=2.0)
+            made = list(remake.walk(recipe)(generator))[-1].pictures
+            ends = [-1 if classes[0] is None else classes[0], classes[-1]]
+            assert np.array_equal(made, list(generator.interpolate(5, 6, 3, classes=ends, **how))[-1].pictures)
+            assert not np.array_equal(
+                made[1], list(generator.interpolate(5, 6, 3, **{**how, "guidance": 1}))[-1].pictures[1]
+            )
+        fields = {"seeds": [5, 6, 7, 8], "mix": [[0, 0], [0.2, 0.6]], "classes": [1, None, 3, 0], "guidance": 2.0}
+        made = list(remake.walk(recipe_of(path, "pad", **fields))(generator))[-1].pictures
+        expected = list(generator.pad(fields["seeds"], fields["mix"], classes=(1, -1, 3, 0), **how))[-1].pictures
+        assert np.array_equal(made, expected)
+
     @pytest.mark.parametrize("mix", [[[0]], [[0], [0.4], [1]], [[1], [0]], [[0], [0.9]]])
     def test_another_way_than_evenly_is_refused(self, best, mix):
         assert "another way than evenly" in refused(remake.walk, recipe_of(best, "interpolate", mix=mix))
@@ -88,7 +111,6 @@ class TestWalk:
     @pytest.mark.parametrize(
         ("what", "fields", "words"),
         [
-            ("pad", {"seeds": [1, 2, 3, 4], "mix": [[0, 1]]}, r"kind \(pad\)"),
             ("redraw", {"pictures": ["0" * 16], "level": 1.0}, r"kind \(redraw\)"),
             ("interpolate", {"seeds": None, "pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "own ones"),
             ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "made with pictures"),

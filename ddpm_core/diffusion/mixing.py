@@ -5,11 +5,11 @@ its root gives N(0, 1) again, whatever the weights and however many (Bodin et al
 is the usual walk along a sphere). A plain mean would be too quiet, and give grey pictures.
 
 Classes, unlike noise, are mixed by plain means: the vector that the network is told is sum_i shares(weights)_i
-vector_i, with vector_i what it is told for class i. So a pad's weights serve both.
+vector_i, with vector_i what it is told for class i (`classes`). So a pad's weights serve both.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -62,6 +62,26 @@ def shares(weights: Tensor) -> Tensor:
     """Weights (..., K) as shares of one whole: w_i^2 / sum w^2, for what is mixed by a plain mean. Exactly 1 and 0 at the ends."""
     squares = weights.double() ** 2
     return squares / squares.sum(-1, keepdim=True)
+
+
+def classes(ends: Sequence[int | Mapping[int, float]], weights: Tensor) -> list[int | Mapping[int, float]]:
+    """What N pictures are told that lie between K of these classes, by weights (N, K): each {class: share}, its shares 1 together.
+
+    Where only one class has a share it is that class itself: exactly so at the ends, and everywhere between ends that are
+    alike. A share of -1, any, is one of nothing. All of it is {-1: 1.0}, unless all ends are -1: guidance does nothing to
+    such a picture, and must not be refused for it. (An end may be a mixture itself.)
+    """
+    told: list[int | Mapping[int, float]] = []
+    for row in shares(weights).tolist():
+        mixture: dict[int, float] = {}
+        for end, share in zip(ends, row, strict=True):
+            for which, part in ({end: 1.0} if isinstance(end, int) else end).items():
+                if share * part > 0:
+                    mixture[which] = mixture.get(which, 0.0) + share * part
+        (which, *others) = mixture
+        among = which < 0 and any(end != which for end in ends)
+        told.append(mixture if others else {which: 1.0} if among else which)
+    return told
 
 
 class Normalised(NamedTuple):

@@ -126,8 +126,8 @@ def ask(
     """The network's output for x_t at noise levels alpha, sigma (B,): training and sampling both ask through here.
 
     So what a network is shown at sampling is what it was shown in training: x_t times the input scale, and ln(sigma / alpha).
-    Only training gives labels: how its pictures were changed (training/augment.py). `classes`, int64 (B,), is for a network
-    that knows them.
+    Only training gives labels: how its pictures were changed (training/augment.py). `classes`, int64 (B,) or vectors, is for a
+    network that knows them, see `UNet`.
     """
     scale = by_name(prediction).input_scale(alpha, sigma)
     level = log_sigma(alpha, sigma).to(x_t.device, torch.float32)
@@ -138,7 +138,8 @@ def ask(
 def denoiser(network: Network, prediction: str, classes: Tensor | None = None) -> Denoise:
     """The network as samplers want it: denoise(x_t, alpha, sigma) -> its belief x0 in float32, whatever it computes in.
 
-    `classes`, int64 (B,), is what each picture shall show, -1 for anything; on the pictures' device.
+    `classes`, int64 (B,), is what each picture shall show, -1 for anything, or vectors of mixtures, see `UNet`; on the pictures'
+    device.
     """
     to_x0 = by_name(prediction).to_x0
 

@@ -19,6 +19,7 @@ examples:
 
   with a model that was trained with --class-conditional:
   python inference_high_res.py --model=checkpoints/cifar10_64x64/ddpm_best.pt --classes=cat,dog --guidance=2 --grid=2
+  python inference_high_res.py --model=checkpoints/cifar10_64x64/ddpm_best.pt --classes=cat,dog --interpolate
 
 which pictures: the same model, seed, steps and sampler give the same picture. The first one has the seed you name,
   the next one that seed + 1, and so on: to see only the fourth picture of --seed=0, ask for --seed=3 --samples=1.
@@ -89,8 +90,8 @@ def parser() -> Parser:
         "--classes",
         type=_several,
         metavar="A,B,...",
-        help="names or numbers of classes, which the pictures take in turn; any = as it comes. For a model that was"
-        " trained with --class-conditional (default: any)",
+        help="names or numbers of classes, which the pictures take in turn; with --interpolate two are those of its two"
+        " ends, mixed between them; any = as it comes. For a model that was trained with --class-conditional (default: any)",
     )
     which.add_argument(
         "--guidance",
@@ -177,8 +178,8 @@ def check(given: dict[str, Any]) -> None:
         raise UsageError("--guidance needs a class to guide to: add --classes, or leave it away.")
     if "guidance_interval" in given and given.get("guidance", 1) == 1:
         raise UsageError("--guidance-interval is for --guidance: add --guidance=2, or leave it away.")
-    if "interpolate" in given and len(given.get("classes", ())) > 1:
-        raise UsageError("--interpolate goes through pictures of one class: name one in --classes.")
+    if "interpolate" in given and len(given.get("classes", ())) > 2:
+        raise UsageError("--interpolate goes from one class to another: name one or two in --classes.")
     if len(given.get("compare", ())) > MOST_COMPARED:
         raise UsageError(f"--compare takes up to {MOST_COMPARED} models: leave some away.")
 

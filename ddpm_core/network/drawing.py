@@ -3,12 +3,14 @@
 The last bits of a sum depend on the order of adding, and torch's kernels choose that by the size of a batch. For a network that
 only draws, on a processor, three habits are changed, which also makes it faster:
 
-- A linear layer adds one row in another order than several. All pictures of a call have one noise level and one class: the
-  network is told them once, as one row, and adds what follows to every picture (`told_once`).
+- A linear layer adds one row in another order than several. All pictures of a call have one noise level and mostly one class:
+  the network is told them once, as one row, and adds what follows to every picture (`told_once`). Where each is told a mixture
+  of classes of its own, the linear layers, which hear nothing else, take their rows one by one (`RowByRow`); convolutions,
+  which are nearly all of the work, have all pictures at once.
 - One small picture alone goes to another convolution than two. Here it is always oneDNN's.
 - oneDNN arranges a convolution's weights anew at every call. Here they stay arranged.
 
-What that achieves on a machine is looked at, not assumed (`alike`): other devices have other habits.
+What that achieves on a machine is looked at, not assumed (`alike`, `alike_told_apart`): other devices have other habits.
 """
 
 import functools
@@ -28,6 +30,9 @@ from ddpm_core.network.unet import Join, UNet
 def ready(network: UNet, device: torch.device) -> UNet:
     """The same network, on `device` and for drawing alone: it cannot be trained, nor its weights be changed any more."""
     network = network.eval().requires_grad_(False).to(device)
+    for module in network.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = RowByRow
     if device.type == "cpu" and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64"):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _arrange(network)
@@ -35,11 +40,15 @@ def ready(network: UNet, device: torch.device) -> UNet:
 
 
 def told_once(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`network` with the first of a call's noise levels, and of what else it is told of each picture: all must be alike."""
+    """`network` with the first of a call's noise levels, and of what else it is told of each picture: all must be alike.
 
-    def once(x: Tensor, *told: Tensor | None, **named: Tensor | None) -> Tensor:
-        first = (each if each is None else each[:1] for each in told)
-        return network(x, *first, **{name: each if each is None else each[:1] for name, each in named.items()})
+    But not the vectors of classes, float (B, ...): they are for one picture each, or a single one for all.
+    """
+
+    def once(x: Tensor, log_sigma: Tensor, labels: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
+        if classes is not None and not classes.is_floating_point():
+            classes = classes[:1]
+        return network(x, log_sigma[:1], labels if labels is None else labels[:1], classes)
 
     return once
 
@@ -77,6 +86,22 @@ def alike(network: UNet, shape: tuple[int, int, int], sizes: Sequence[int]) -> l
 
 
 @torch.inference_mode()
+def alike_told_apart(network: UNet, shape: tuple[int, int, int], sizes: Sequence[int]) -> bool:
+    """Whether a picture has the same bits, in a batch of any of these `sizes`, where all are told one vector for their class and
+    where each is told its own. The network must know classes."""
+    x, level = _probe(network, max(sizes), shape)
+    told = torch.randn((2, network.classes.embedding_dim), generator=torch.Generator().manual_seed(1)).to(x.device)
+    together = [network(x, level, classes=vector[None]) for vector in told]
+
+    def same(size: int) -> bool:
+        which = [row % 2 for row in range(size)]
+        apart = network(x[:size].clone(), level, classes=told[which])
+        return all(torch.equal(apart[row], together[one][row]) for row, one in enumerate(which))
+
+    return all(map(same, sizes))
+
+
+@torch.inference_mode()
 def alike_by_hand(network: UNet, shape: tuple[int, int, int], count: int) -> bool:
     """Whether a picture has the same bits when one of so many `hands` computes it as when all cores do."""
 
@@ -92,6 +117,15 @@ def _probe(network: UNet, count: int, shape: tuple[int, int, int]) -> tuple[Tens
     device = next(network.parameters()).device
     x = torch.randn((count, *shape), generator=torch.Generator().manual_seed(0))
     return x.to(device), torch.zeros(1, device=device)
+
+
+class RowByRow(nn.Linear):
+    """A linear layer that computes each row as if it were alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == 1:
+            return F.linear(x, self.weight, self.bias)
+        return torch.cat([F.linear(row, self.weight, self.bias) for row in x.split(1)])
 
 
 class Convolution(nn.Conv2d):

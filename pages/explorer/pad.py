@@ -1,4 +1,4 @@
-"""The pad: four seeds at its corners, and everything between them.
+"""The pad: four seeds at its corners, and everything between them; with a model that knows classes, four classes too.
 
 A coarse map of it is drawn first, with few steps; the page shows its nearest picture while the pointer moves, and asks for the
 exact one when the pointer rests. A path over the pad becomes a film.
@@ -13,14 +13,12 @@ from PIL import Image
 
 from ddpm_core import pictures, recipes, shelf
 from ddpm_core.errors import UsageError
+from pages.explorer import classes
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ddpm_core.generator import Generator as Pictures
     from ddpm_core.session import Session
 
 MAP_STEPS = 8
@@ -30,13 +28,16 @@ MOST_FRAMES = 96
 
 
 def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds (4 corners), sampler. Told: map {src, side}, side x side pictures without gaps, row by row."""
+    """asked: model, corners, sampler. Told: map {src, side}, side x side pictures without gaps, row by row.
+
+    Corners are here and below: seeds, four of them; classes, four or none, a number or "any" each; guidance to these.
+    """
     seeds, card = _seeds(asked), shelf.find(session.root, asked.get("model"))
-    name, generator = sampler(asked), session.shelf.take(card.path)
+    how = {"steps": MAP_STEPS, "sampler": sampler(asked), **_classes(asked)}
+    generator = session.shelf.take(card.path)
     side = 7 if generator.size <= 64 else 5
     spots = np.linspace(0, 1, side)
-    noise = _between(generator, seeds, [[u, v] for v in spots for u in spots])
-    for preview in session.shelf.slices(generator.walker(MAP_STEPS, name)(noise)):
+    for preview in session.shelf.slices(generator.pad(seeds, [[u, v] for v in spots for u in spots], **how)):
 
         def show(preview: Any = preview) -> Told:
             mosaic = pictures.grid(preview.pictures, columns=side, gap=0)
@@ -49,28 +50,26 @@ def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
 
 def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds, u, v in 0..1, steps, sampler. Told: done, at the end point {src, u, v}, with its recipe inside."""
+    """asked: model, corners, u, v in 0..1, steps, sampler. Told: done, at the end point {src, u, v}, with its recipe inside."""
     u, v, seeds = share(asked, "u", 0.5), share(asked, "v", 0.5), _seeds(asked)
     card, how = shelf.find(session.root, asked.get("model")), _how(asked)
     generator = session.shelf.take(card.path)
     recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=[[u, v]], **how)
-    noise = _between(generator, seeds, [[u, v]])
-    for preview in session.shelf.slices(generator.walker(**how)(noise)):
+    for preview in session.shelf.slices(generator.pad(seeds, [[u, v]], **how)):
         last = preview
         yield functools.partial(dict, done=preview.done)  # between two steps the pointer may have gone on
     yield lambda: {"point": {"src": pictures.to_data_uri(last.pictures[0], recipe=recipe), "u": u, "v": v}}
 
 
 def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, seeds, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then frames [src] and files."""
+    """asked: model, corners, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then frames [src] and files."""
     seeds, count = _seeds(asked), whole(asked, "frames", 2, MOST_FRAMES, 48)
     spots = along(_path(asked.get("path")), count)
     card, how = shelf.find(session.root, asked.get("model")), _how(asked)
     generator = session.shelf.take(card.path)
     mix = [[round(u, 6), round(v, 6)] for u, v in spots]
     recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=mix, **how)
-    noise = _between(generator, seeds, mix)
-    for preview in session.shelf.slices(generator.walker(**how)(noise)):
+    for preview in session.shelf.slices(generator.pad(seeds, mix, **how)):
         last = preview
 
         def show(preview: Any = preview) -> Told:
@@ -94,16 +93,6 @@ def along(path: list[list[float]], count: int) -> list[list[float]]:
     return np.stack([np.interp(stops, lengths, points[:, axis]) for axis in (0, 1)], axis=1).tolist()
 
 
-def _between(generator: "Pictures", seeds: list[int], spots: list[list[float]]) -> "Tensor":
-    """The noise (N, C, H, W) at places (u, v) of the pad."""
-    import torch
-
-    from ddpm_core.diffusion import latents, mixing
-
-    places = torch.tensor(spots, dtype=torch.float64)
-    return mixing.mix(latents.noise(seeds, generator.shape), mixing.corners(places[:, 0], places[:, 1]))
-
-
 def _seeds(asked: Asked) -> list[int]:
     given = asked.get("seeds")
     if not isinstance(given, list) or len(given) != 4:
@@ -111,8 +100,18 @@ def _seeds(asked: Asked) -> list[int]:
     return [whole({"seed": seed}, "seed", 0, 2**53 - 1, 0) for seed in given]
 
 
+def _classes(asked: Asked) -> dict[str, Any]:
+    """The corners' classes and the guidance to them; nothing where any will do at all four."""
+    given = asked.get("classes")
+    if given is None:
+        return {}
+    if not isinstance(given, list) or len(given) != 4:
+        raise UsageError(t("pad.classes"))
+    return classes.guided(given, asked.get("guidance", 1))
+
+
 def _how(asked: Asked) -> dict[str, Any]:
-    return {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked)}
+    return {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked), **_classes(asked)}
 
 
 def _path(given: object) -> list[list[float]]:

@@ -216,6 +216,88 @@ class TestPad:
         tab_to(pad, "pad_record")
         assert go(pad, lambda: pad.keyboard.press("Enter")).startswith("A film of 48 frames")
 
+    @pytest.fixture
+    def animals(self, page, studio, toy_run):
+        """A model that knows three classes, and what the pad asks for."""
+        toy_run(studio.root, "animals", classes=3)
+        asked = []
+        page.on("request", lambda request: "/make/pad-" in request.url and asked.append(request.post_data_json))
+        open_mode(page, "pad")
+        settled(page)
+        page.wait_for_function(EXACT)
+        page.asked = asked
+        return page
+
+    def test_the_corners_have_classes_by_mouse(self, animals):
+        choices = animals.locator(".pad-corner select")
+        assert choices.count() == 4 and all(choice.is_visible() for choice in choices.all())
+        assert choices.first.locator("option").all_inner_texts() == ["any", "0", "1", "2"]
+        assert not animals.locator("#which_class").is_visible()  # the form's one class is for other modes
+        before = animals.evaluate(DRAWN)
+        go(animals, lambda: animals.get_by_role("combobox", name="Class at the bottom right").select_option("2"))
+        animals.wait_for_function(EXACT)
+        assert animals.evaluate(DRAWN) != before
+        assert all(asked["classes"] == ["any", "any", "any", "2"] for asked in animals.asked[-2:])
+        animals.get_by_role("button", name="Lock", exact=True).last.click()
+        assert choices.last.is_disabled()
+        self.point(animals, 0, 0)  # there the first corner is alone, and that is of any class
+        animals.wait_for_function(EXACT)
+        corner = animals.evaluate(DRAWN)
+        go(animals, lambda: choices.nth(1).select_option("0"))
+        animals.wait_for_function(EXACT)
+        assert animals.evaluate(DRAWN) == corner
+
+    def test_the_corners_have_classes_by_keyboard(self, animals, tmp_path):
+        start_tabbing(animals, "pad")
+        tab_to(animals, "pad_class_tl")
+        go(animals, lambda: animals.keyboard.press("ArrowDown"))
+        tab_to(animals, "pad_class_tr")
+        go(animals, lambda: animals.keyboard.press("2"))
+        assert animals.asked[-1]["classes"] == ["0", "2", "any", "any"]
+        tab_to(animals, "pad_record")
+        animals.keyboard.press("Enter")
+        assert go(animals, lambda: animals.keyboard.press("Enter")).startswith("A film of 48 frames")
+        recipe = recipes.read_recipe(saved(animals, "Save PNG", tmp_path).read_bytes())
+        assert recipe["classes"] == [0, 2, None, None]
+
+    def test_a_film_of_the_pad_brings_corners_and_classes_back(self, animals, tmp_path):
+        go(animals, lambda: animals.locator("#pad_class_bl").select_option("1"))
+        animals.locator("#pad_seed_tr").fill("77")
+        go(animals, lambda: animals.locator("#pad_seed_tr").press("Tab"))
+        animals.locator("#pad_surface").focus()
+        for key in ("Shift+ArrowRight", "Shift+ArrowUp") * 3:  # to the corner, exactly
+            animals.keyboard.press(key)
+        animals.wait_for_function(EXACT)
+        before = animals.evaluate(DRAWN)
+        animals.locator("#pad_record").click()
+        go(animals, lambda: animals.locator("#pad_record").click())
+        path = saved(animals, "Save PNG", tmp_path)
+        go(animals, lambda: animals.locator("#pad_class_bl").select_option("any"))
+        go(animals, lambda: animals.locator("#pad_reroll").click())
+        animals.locator("#recall_file").set_input_files(path)
+        animals.locator("#notice").get_by_text("its path is not").wait_for()
+        animals.wait_for_function("document.getElementById('pad_seed_tr').value === '77'")
+        animals.wait_for_function("document.getElementById('pad_class_bl').value === '1'")
+        settled(animals)
+        animals.wait_for_function(EXACT)
+        assert animals.locator("#pad_place").inner_text() == "100 % across, 0 % down"
+        assert animals.evaluate(DRAWN) == before
+
+    def test_a_model_without_classes_shows_nothing_of_them(self, pad):
+        assert not any(choice.is_visible() for choice in pad.locator(".pad-corner select").all())
+        open_mode(pad, "walk")
+        pad.locator("#seed_b").wait_for()
+        assert not pad.locator("#which_end").is_visible() and not pad.locator("#class_row").is_visible()
+
+    def test_a_walk_has_a_class_at_each_end(self, animals):
+        open_mode(animals, "walk")
+        animals.locator("#which_end input").click()
+        options = animals.locator("#which_end [role=option]")
+        assert options.all_inner_texts()[0].strip().endswith("as at the start") and options.count() == 5
+        options.last.click()
+        animals.get_by_role("button", name="Interpolate").click()
+        animals.get_by_text("frames in").first.wait_for()
+
     def test_a_seed_that_cannot_work_is_one_line(self, pad):
         for value, words in (("-1", "The seed is -1"), ("", "The seed is empty"), ("1.5", "The seed is 1.5")):
             pad.locator("#pad_seed_bl").fill(value)

@@ -84,6 +84,35 @@ class TestWeights:
         assert mixing.shares(torch.tensor([0.0, 3.0])).tolist() == [0.0, 1.0]
 
 
+class TestClasses:
+    """What pictures between classes are told: -1 is any."""
+
+    def test_at_the_ends_it_is_their_class_and_between_them_both_by_their_shares(self):
+        first, between, last = mixing.classes([7, 2], mixing.line([0, 0.25, 1]))
+        assert (first, last) == (7, 2)
+        shares = mixing.shares(mixing.line(0.25)).tolist()
+        assert list(between) == [7, 2] and list(between.values()) == shares
+
+    def test_corners_of_one_class_count_together(self):
+        centre, left, edge = mixing.classes([4, 1, 4, 3], mixing.corners([0.5, 0, 0.5], [0.5, 0.3, 0]))
+        assert centre == pytest.approx({4: 0.5, 1: 0.25, 3: 0.25}) and left == 4 and set(edge) == {4, 1}
+
+    def test_where_all_are_of_one_class_nothing_is_mixed(self):
+        t = torch.linspace(0, 1, 9)
+        assert (
+            mixing.classes([3, 3], mixing.line(t)) == [3] * 9 and mixing.classes([-1, -1], mixing.line(t)) == [-1] * 9
+        )
+
+    def test_any_is_a_share_of_nothing_and_beside_a_class_it_is_no_mistake_of_guidance(self):
+        assert mixing.classes([-1, 2], torch.eye(2)) == [{-1: 1.0}, 2]
+        (half,) = mixing.classes([-1, 2], torch.ones(1, 2))
+        assert half == pytest.approx({-1: 0.5, 2: 0.5})
+
+    def test_an_end_may_be_a_mixture_itself(self):
+        (told,) = mixing.classes([{0: 0.5, 1: 0.5}, 1], torch.ones(1, 2))
+        assert told == pytest.approx({0: 0.25, 1: 0.75})
+
+
 class TestInvertedNoise:
     """Noise as real pictures have it: bright, and quieter than 1, each in its own way."""
 

@@ -16,6 +16,8 @@ SHAPES = [
     dataclasses.replace(SMALL, patch=1, multipliers=(1, 2, 2), blocks=2, attention=(1,)),
     dataclasses.replace(SMALL, labels=6),
 ]
+ANIMALS = dataclasses.replace(SMALL, attention=(1,), classes=5)
+X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def a_network(config, channels=3):
@@ -76,6 +78,58 @@ def test_what_all_pictures_share_is_told_once():
     once(x, level, None, torch.tensor([2, 2, 2]))
     once(x, level, classes=torch.tensor([4, 4, 4]))
     assert told == [([0.5], None, None), ([0.5], None, [2]), ([0.5], None, [4])]
+    once(x, level, classes=torch.ones(3, 2))  # vectors of classes: one for each picture, or one for all
+    once(x, level, classes=torch.ones(1, 2))
+    assert told[3:] == [([0.5], None, [[1, 1]] * 3), ([0.5], None, [[1, 1]])]
+
+
+def some_mixtures(network, count):
+    shares = torch.rand((count, 5), generator=torch.Generator().manual_seed(3)).tolist()
+    return network.mixed([dict(enumerate(row)) if i % 4 else {i % 5: 1.0} for i, row in enumerate(shares)])
+
+
+@pytest.mark.skipif(not X86, reason="elsewhere `alike_told_apart` finds out what holds")
+@torch.no_grad()
+def test_pictures_that_are_told_different_mixtures_have_the_bits_that_they_have_alone():
+    ready = drawing.ready(a_network(ANIMALS), CPU)
+    network, x, vectors = drawing.told_once(ready), torch.randn(16, 3, 16, 16), some_mixtures(ready, 16)
+    level = torch.full((16,), 0.7)
+    together = network(x, level, classes=vectors)
+    alone = [network(x[i : i + 1], level[:1], classes=vectors[i : i + 1]) for i in range(16)]
+    assert torch.equal(torch.cat(alone), together)
+    for rows in ([3, 1], [15, 0, 7, 8], list(range(15, -1, -1))):
+        assert torch.equal(network(x[rows], level[: len(rows)], classes=vectors[rows]), together[rows])
+    assert torch.equal(network(x, level, classes=vectors[:1])[0], together[0])  # among others of its own kind
+    assert torch.equal(network(x, level, classes=torch.tensor([4]))[4], together[4])  # row 4 is all of class 4
+
+
+@torch.no_grad()
+def test_the_network_hears_mixtures_as_before():
+    plain, ready = a_network(ANIMALS), drawing.ready(a_network(ANIMALS), CPU)
+    x, level, vectors = torch.randn(5, 3, 16, 16), torch.full((5,), 0.7), some_mixtures(plain, 5)
+    assert torch.equal(some_mixtures(ready, 5), vectors)
+    expected = plain(x, level, classes=vectors)
+    assert (drawing.told_once(ready)(x, level, classes=vectors) - expected).abs().max() < 2e-5
+
+
+def test_whether_pictures_may_be_told_apart_is_found_out():
+    class Network:  # as if what it hears were added in another order for several rows
+        classes = torch.nn.Embedding(3, 8)
+
+        def __init__(self, error):
+            self.error = error
+
+        def parameters(self):
+            return iter([torch.zeros(1)])
+
+        def __call__(self, x, level, classes):
+            return x + classes.sum(1)[:, None, None, None] + self.error * (len(classes) > 2)
+
+    assert drawing.alike_told_apart(Network(0), (3, 4, 4), [4, 2, 1])
+    assert not drawing.alike_told_apart(Network(1e-6), (3, 4, 4), [4, 2, 1])
+    assert drawing.alike_told_apart(Network(1e-6), (3, 4, 4), [2])
+    if X86:
+        assert drawing.alike_told_apart(drawing.ready(a_network(ANIMALS), CPU), (3, 16, 16), [16, 8, 4, 2, 1])
 
 
 def test_hands_compute_on_one_core_each_and_change_nothing_for_others():

@@ -144,6 +144,28 @@ def test_a_class_is_heard_and_minus_one_says_nothing():
     assert not torch.allclose(both, told[1]) and not torch.allclose(both, network(x, level, labels))
 
 
+def test_a_mixture_of_classes_is_the_mean_of_their_vectors():
+    network = awake(UNet(dataclasses.replace(TINY, classes=3), 3))
+    a, b, _ = network.classes.weight.detach()
+    mixed = network.mixed([{0: 1.0}, {0: 0.25, 1: 0.75}, {1: 0.5, -1: 0.5}, {-1: 1.0}, {}])
+    torch.testing.assert_close(mixed, torch.stack([a, 0.25 * a + 0.75 * b, 0.5 * b, 0 * a, 0 * a]))
+    assert torch.equal(network.mixed([{0: 0.25, 1: 0.75}]), mixed[1:2]) and not mixed.requires_grad
+
+
+def test_told_a_vector_it_hears_what_the_class_of_that_vector_says():
+    network = awake(UNet(dataclasses.replace(TINY, classes=3), 3))
+    x, level = torch.randn(1, 3, 16, 16), torch.zeros(1)
+    for which in (-1, 0, 2):
+        alone = network(x, level, classes=torch.tensor([which]))
+        assert torch.equal(network(x, level, classes=network.mixed([{which: 1.0}])), alone)
+    ends = [network(x, level, classes=torch.tensor([which])) for which in (0, 2)]
+    between = network(x, level, classes=network.mixed([{0: 0.5, 2: 0.5}]))
+    whole = (ends[0] - ends[1]).abs().mean()
+    assert all(0 < (between - end).abs().mean() < whole for end in ends)
+    each = network(x.repeat(2, 1, 1, 1), level, classes=network.mixed([{0: 1.0}, {2: 1.0}]))
+    torch.testing.assert_close(each, torch.cat(ends))
+
+
 def test_only_the_classes_that_were_told_learn():
     network = awake(UNet(dataclasses.replace(TINY, classes=4), 3))
     network(torch.randn(3, 3, 16, 16), torch.randn(3), classes=torch.tensor([2, -1, -1])).square().sum().backward()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes
 from ddpm_core.config import preset
-from ddpm_core.errors import StudioError
+from ddpm_core.generator import Generator
 from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.trajectory import Trails
@@ -345,13 +345,38 @@ def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
     assert image(last["grid"]["src"]).width == 2 * 16 + 3
 
 
-def test_a_class_and_guidance_become_part_of_the_request_and_of_its_recipe():
-    assert generation._guided("any", 3.0, 2) == {}
-    assert generation._guided("4", 1, 2) == {"classes": [4, 4]}
-    assert generation._guided("4", 2, 2) == {"classes": [4, 4], "guidance": 2.0}
-    for which, guidance in (("cat", 1), ("-1", 1), (["4"], 1), ("4", float("nan")), ("4", "2"), ("4", 21), ("4", True)):
-        with pytest.raises(StudioError):
-            generation._guided(which, guidance, 2)
+def walk(maker, model="animals/ddpm_best.pt", **how):
+    asked = {"seed_a": 3, "seed_b": 4, "frames": 3, "steps": 2, "sampler": "ddim"}
+    return told(maker.interpolate("me", model, **{**asked, **how}))[-1]
+
+
+def test_a_walk_goes_from_one_class_to_another(maker, tmp_path, toy_run):
+    generator = Generator.load(toy_run(tmp_path, "animals", classes=4), "cpu")
+    how = {"frames": 3, "steps": 2, "sampler": "ddim"}
+    for asked, ends, guidance in (
+        ({"which": "1", "which_end": "3", "guidance": 2}, (1, 3), 2.0),
+        ({"which": "any", "which_end": "3"}, (-1, 3), 1.0),
+        ({"which": "3", "which_end": "any", "guidance": 2.0}, (3, -1), 2.0),
+        ({"which": "2", "which_end": "same"}, (2, 2), 1.0),
+        ({"which": "2"}, (2, 2), 1.0),
+        ({"which": "any", "which_end": "any", "guidance": 2.0}, None, 1.0),
+    ):
+        last = walk(maker, **asked)
+        expected = list(generator.interpolate(3, 4, classes=ends, guidance=guidance, **how))[-1].pictures
+        assert [np.asarray(image(frame)).tolist() for frame in last["walk"]["frames"]] == expected.tolist()
+        recipe = recipes.read_recipe(base64.b64decode(last["files"][0]["href"].partition(",")[2]))
+        assert recipe.get("classes") == (ends and [None if which < 0 else which for which in ends])
+
+
+def test_a_walk_to_a_class_that_is_none_is_one_line(maker, tmp_path, toy_run):
+    toy_run(tmp_path, "animals", classes=4)
+    for asked, words in (
+        ({"which": "1", "which_end": "cat"}, "There is no class 'cat'"),
+        ({"which": "1", "which_end": "4"}, "Class 4 is not one of this model's"),
+        ({"which": "any", "which_end": "1", "model": "toys/ddpm_best.pt"}, "This model knows no classes"),
+    ):
+        line = walk(maker, **asked)["line"]
+        assert line.startswith(words) and "\n" not in line
 
 
 def test_a_class_of_a_model_that_knows_none_is_one_line(maker):
@@ -360,5 +385,13 @@ def test_a_class_of_a_model_that_knows_none_is_one_line(maker):
 
 
 def test_the_row_of_classes_is_for_models_that_know_some(maker):
-    row, which = maker.classes("toys/ddpm_best.pt")
-    assert row["visible"] is False and which["value"] == "any"
+    row, which, end = maker.classes("toys/ddpm_best.pt")
+    assert row["visible"] is end["visible"] is False and which["value"] == "any" and end["value"] == "same"
+
+
+def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(maker, tmp_path, toy_run):
+    toy_run(tmp_path, "animals", classes=3)
+    row, which, end = maker.classes("animals/ddpm_best.pt")
+    named = [("any", "any"), ("0", "0"), ("1", "1"), ("2", "2")]
+    assert row["visible"] is end["visible"] is True
+    assert which["choices"] == named and end["choices"] == [("as at the start", "same"), *named]

@@ -30,6 +30,35 @@ def test_a_walk(tmp_path, model):
     assert (fields["seed_a"], fields["seed_b"], fields["frames"]) == (3, 1, 12)
 
 
+def test_a_walk_between_classes(tmp_path, toy_run):
+    animals = Generator.load(toy_run(tmp_path, "animals", classes=4), "cpu")
+    how = {"seeds": [3, 1], "mix": [[0], [0.5], [1]], "steps": 5, "sampler": "ddim"}
+    for classes, choices in (
+        ([1, 2], ["1", "2"]), ([None, 2], ["any", "2"]), ([2, None], ["2", "any"]), ([2, 2], ["2", "same"]),
+        ([2, 2, 2], ["2", "same"]),  # as older versions wrote it
+    ):  # fmt: skip
+        told = recall.settings(tmp_path, animals.recipe("interpolate", **how, classes=classes, guidance=1.5))
+        fields = told["fields"]
+        assert [fields["which_class"]["value"], fields["which_end"]["value"]] == choices
+        assert fields["guidance"]["value"] == 1.5 and "room" not in told
+    with pytest.raises(UsageError, match="no place for"):
+        recall.settings(tmp_path, animals.recipe("interpolate", **how, classes=[2, 1, 2]))
+
+
+def test_a_place_on_the_pad_brings_corners_back(tmp_path, model, toy_run):
+    how = {"seeds": [3, 1, 4, 15], "steps": 30, "sampler": "ddim"}
+    told = recall.settings(tmp_path, model.recipe("pad", **how, mix=[[0.25, 1]]))
+    fields = {name: update["value"] for name, update in told["fields"].items()}
+    assert told["mode"] == "pad" and fields == {"model": "toys/ddpm_best.pt", "steps": 30, "sampler": "ddim"}
+    assert told["room"] == {"seeds": [3, 1, 4, 15], "classes": ["any"] * 4, "u": 0.25, "v": 1}
+    assert told["line"] == "The settings of this picture are back (Pad by toys): move over the pad."
+    animals = Generator.load(toy_run(tmp_path, "animals", classes=4), "cpu")
+    film = animals.recipe("pad", **how, mix=[[0.5, 0], [1, 1]], classes=[3, None, 0, 0], guidance=2.0)
+    told = recall.settings(tmp_path, film)
+    assert told["room"] == {"seeds": [3, 1, 4, 15], "classes": ["3", "any", "0", "0"], "u": 0.5, "v": 0}
+    assert told["fields"]["guidance"]["value"] == 2.0 and "its path is not" in told["line"]
+
+
 def test_a_comparison(tmp_path, model, toy_run):
     other = Generator.load(toy_run(tmp_path, "other", size=32), "cpu")
     recipe = recipes.compose("compare", models=[other.about, model.about], seeds=[4, 5], steps=5, sampler="ddim")
@@ -78,6 +107,8 @@ def test_the_fields_are_those_of_the_form(tmp_path, model):
         for recipe in (
             model.recipe("sample", seeds=[1], steps=5, sampler="ddim"),
             model.recipe("interpolate", steps=5, sampler="ddim", **walk),
+            model.recipe("interpolate", steps=5, sampler="ddim", classes=[0, 1], guidance=2.0, **walk),
+            model.recipe("pad", steps=5, sampler="ddim", seeds=[1, 2, 3, 4], mix=[[0, 1]]),
             compared,
         )
     ]

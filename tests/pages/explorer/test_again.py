@@ -9,7 +9,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
 from ddpm_core.errors import UsageError
-from pages.explorer import again
+from pages.explorer import again, pad
 
 HOW = {"steps": 3, "sampler": "ddim"}
 
@@ -54,6 +54,22 @@ def test_while_it_goes_on_there_is_something_to_see(exploring):
 def test_a_walk_too(exploring):
     mix = np.linspace(0, 1, 5)[:, None].tolist()
     assert last(exploring, kept(exploring, recipe_of(exploring, "interpolate", seeds=[1, 2], mix=mix)))["same"]
+
+
+def test_a_walk_from_class_to_class_and_the_film_of_a_pad_too(exploring, toy_run):
+    toy_run(exploring.root, "animals", classes=3)
+    walk = {"seeds": [1, 2], "mix": [[0], [0.5], [1]], "classes": [0, 2], "guidance": 2.0}
+    assert last(exploring, kept(exploring, recipe_of(exploring, "interpolate", "animals", **walk)))["same"]
+    asked = {
+        "model": "animals/ddpm_best.pt",
+        "seeds": [3, 1, 4, 15],
+        "classes": ["0", "any", "2", "2"],
+        "frames": 5,
+        **HOW,
+    }
+    [*pad.make_film(exploring, {**asked, "path": [[0, 0], [0.3, 1]]})]
+    entry = gallery.history(exploring.root)[0]
+    assert entry.what == "pad" and last(exploring, entry)["same"]
 
 
 def test_a_comparison_too_with_a_grey_model(exploring, toy_run):

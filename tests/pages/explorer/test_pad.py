@@ -136,6 +136,73 @@ class TestAlong:
         assert pad.along([[0.3, 0.7]] * 5, 2) == [[0.3, 0.7]] * 2
 
 
+class TestClasses:
+    HOW = {**HOW, "model": "animals/ddpm_best.pt", "classes": ["2", "any", "0", "2"]}
+
+    @pytest.fixture
+    def animals(self, session, toy_run):
+        return session.shelf.take(toy_run(session.root, "animals", classes=3))
+
+    def point(self, session, listen, **asked):
+        return listen.last(pad.make_point(session, {**self.HOW, **asked}))["point"]["src"]
+
+    def test_at_a_corner_the_point_is_its_seeds_own_picture_of_its_class(self, session, animals, listen):
+        *_, own = animals.sample([3, 1, 4, 15], steps=4, sampler="ddim", classes=[2, -1, 0, 2])
+        for (u, v), picture in zip(CORNERS, own.pictures, strict=True):
+            assert (listen.pixels(self.point(session, listen, u=u, v=v)) == picture).all()
+
+    def test_between_them_classes_mix_and_the_recipe_knows_the_corners(self, session, animals, listen):
+        src = self.point(session, listen, u=0.5, v=0.25, guidance=2)
+        recipe = recipes.read_recipe(listen.content(src))
+        assert recipe["classes"] == [2, None, 0, 2] and recipe["guidance"] == 2
+        *_, made = animals.pad([3, 1, 4, 15], [(0.5, 0.25)], 4, "ddim", classes=(2, -1, 0, 2), guidance=2.0)
+        assert (listen.pixels(src) == made.pictures[0]).all()
+        for other in ({"classes": ["any"] * 4}, {"classes": ["2"] * 4}, {"guidance": 1}):
+            assert (
+                listen.pixels(self.point(session, listen, u=0.5, v=0.25, **{"guidance": 2, **other}))
+                != made.pictures[0]
+            ).any()
+
+    def test_the_map_and_the_film_have_them_too(self, session, animals, listen, monkeypatch):
+        monkeypatch.setattr(pad, "MAP_STEPS", 4)
+        tiles = listen.tiles(listen.pixels(listen.last(pad.make_map(session, self.HOW))["map"]["src"]), 16)
+        told = listen.last(pad.make_film(session, {**self.HOW, "path": [[0, 0], [1, 0.5]], "frames": 3}))
+        assert (listen.pixels(told["frames"][0]) == tiles[0]).all()
+        centre = listen.pixels(self.point(session, listen, u=0.5, v=0.5))
+        assert (tiles[24] == centre).all() and (
+            listen.pixels(self.point(session, listen, u=1, v=0.5)) == tiles[27]
+        ).all()
+        (entry,) = gallery.history(session.root)
+        assert recipes.read_recipe(entry.path.read_bytes())["classes"] == [2, None, 0, 2]
+
+    def test_any_at_all_four_corners_is_as_without_classes(self, session, animals, listen):
+        asked = {"classes": ["any", None, "", "any"], "guidance": 3, "u": 0.5, "v": 0.25}
+        src = self.point(session, listen, **asked)
+        recipe = recipes.read_recipe(listen.content(src))
+        assert "classes" not in recipe and "guidance" not in recipe
+        assert (listen.pixels(src) == listen.pixels(self.point(session, listen, **{**asked, "classes": None}))).all()
+
+    @pytest.mark.parametrize("make", [pad.make_map, pad.make_point, pad.make_film])
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"classes": ["0"] * 3}, "four classes"),
+            ({"classes": "0012"}, "four classes"),
+            ({"classes": {"0": "0"}}, "four classes"),
+            ({"classes": ["0", "1", "2", "3"]}, "class 3 is not one of this model's: choose 0 to 2"),
+            ({"classes": ["0", "1", "2", "cat"]}, "no class 'cat'"),
+            ({"classes": ["0", "1", "2", "-1"]}, "no class '-1'"),
+            ({"classes": ["0", "1", "2", ["0"]]}, "no class ['0']"),
+            ({"guidance": 21}, "the guidance is 21"),
+            ({"guidance": "2"}, "the guidance is '2'"),
+            ({"model": "toys/ddpm_best.pt"}, "this model knows no classes"),
+        ],
+    )
+    def test_classes_that_cannot_be_are_one_line(self, session, animals, listen, make, change, words):
+        asked = {**self.HOW, "path": [[0, 0], [1, 1]], "frames": 2, **change}
+        assert words.lower() in listen.refused(make(session, asked)).lower()
+
+
 @pytest.mark.parametrize("make", [pad.make_map, pad.make_point, pad.make_film])
 @pytest.mark.parametrize(
     ("seeds", "words"),

@@ -1,0 +1,54 @@
+"""What the classes of a model are called, by its run: told without loading it."""
+
+import contextlib
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ddpm_core import shelf
+from ddpm_core.data import catalogue
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import Run
+from pages.explorer.stream import Asked, Shown
+from pages.texts import t
+
+if TYPE_CHECKING:
+    from ddpm_core.session import Session
+
+ANY = "any"  # of a picture whose class the model is not told
+
+
+def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
+    """asked: model. Told: classes, the names in their order; none where the model knows no classes."""
+    known = names(session, asked.get("model"))
+    yield lambda: {"classes": known, "done": 1}
+
+
+def names(session: "Session", model: Any) -> list[str]:
+    """Of the model with this key. Raises `StudioError` where it is not there any more."""
+    config = Run(session.root, shelf.find(session.root, model).run).config()
+    count = config.network.classes
+    known: tuple[str, ...] = ()
+    if count:
+        with contextlib.suppress(StudioError):  # the pictures are somewhere else now: then the classes have numbers
+            known = catalogue.describe(config.dataset, session.data_dir).classes
+    return list(known) if len(known) == count else [str(number) for number in range(count)]
+
+
+def guided(which: Sequence[Any], guidance: Any) -> dict[str, Any]:
+    """Choices of a page, "any" or a number as text each, and the guidance towards them, as `request.How` takes them; nothing where
+    any class will do for all. Raises `UsageError`.
+    """
+    told = [_number(one) for one in which]
+    if max(told) < 0:
+        return {}
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 0 <= guidance <= 20:
+        raise UsageError(t("generation.guidance.range", value=repr(guidance)[:40]))
+    return {"classes": told, **({"guidance": float(guidance)} if guidance != 1 else {})}
+
+
+def _number(which: Any) -> int:
+    if which in (None, "", ANY):
+        return -1
+    if not str(which).isdecimal() or len(str(which)) > 6:
+        raise UsageError(t("generation.class.unknown", which=repr(which)[:40]))
+    return int(which)
