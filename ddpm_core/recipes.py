@@ -101,7 +101,8 @@ def check(recipe: Any) -> dict[str, Any]:
         if len(between) != 2 * columns or any(len(row) != columns for row in recipe["mix"]):
             raise _refusal("mix", recipe["mix"], f"rows of {columns} between {2 * columns} ends")
         # A walk of an older version has one class for each frame, all alike.
-        if len(recipe.get("classes", between)) not in ({2, len(recipe["mix"])} if columns == 1 else {4}):
+        fitting = {2, len(recipe["mix"])} if columns == 1 else {4}
+        if "classes" in recipe and len(recipe["classes"]) not in fitting:
             raise _refusal("classes", recipe["classes"], f"one for each of the {2 * columns} ends")
     return recipe
 

@@ -71,22 +71,22 @@ class How:
     def _classes(self, count: int, known: int) -> list[Told]:
         if self.classes is None:
             return [ANY_CLASS] * count
-        each = [self.classes] * count if isinstance(self.classes, int) else list(self.classes)
+        each: list[Told] = [self.classes] * count if isinstance(self.classes, int) else list(self.classes)
         if len(each) != count:
             raise UsageError(f"there are {len(each)} classes for {count} pictures: give one, or one for each.")
         for told in each:
-            mixed = isinstance(told, Mapping)
-            if not known and (mixed or told != ANY_CLASS):
+            shares = told if isinstance(told, Mapping) else None
+            if not known and told != ANY_CLASS:
                 raise UsageError("this model knows no classes: leave them away, or train one with classes.")
-            for which in told if mixed else [told]:
+            for which in [told] if shares is None else shares:
                 if isinstance(which, bool) or not isinstance(which, int) or not ANY_CLASS <= which < known:
                     raise UsageError(
                         f"class {which!r} is not one of this model's: choose 0 to {known - 1}, or -1 for any."
                     )
-            if mixed and not _is_whole(told):
-                raise UsageError(f"the shares of a mixture of classes are {list(told.values())}: make them 1 together.")
+            if shares is not None and not _is_whole(list(shares.values())):
+                raise UsageError(f"a mixture of classes has shares {list(shares.values())}: make them 1 together.")
         return each
 
 
-def _is_whole(mixture: Mapping[int, float]) -> bool:
-    return all(share >= 0 for share in mixture.values()) and abs(sum(mixture.values()) - 1) < 1e-6
+def _is_whole(shares: list[float]) -> bool:
+    return min(shares, default=0) >= 0 and abs(sum(shares) - 1) < 1e-6

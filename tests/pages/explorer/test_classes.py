@@ -18,6 +18,10 @@ def test_they_have_the_names_of_the_pictures_they_were_learned_from(session, toy
     assert listen.last(classes.make(session, {"model": "animals/ddpm_best.pt"}))["classes"] == ["ant", "bee", "cow"]
 
 
+def test_without_a_model_it_says_how_to_get_one(empty, listen):
+    assert listen.refused(classes.make(empty, {"model": None})).startswith("there is no model yet")
+
+
 @pytest.mark.parametrize("model", ["gone/ddpm_best.pt", 3, ["toys/ddpm_best.pt"]])
 def test_a_model_that_is_not_there_is_one_line(session, listen, model):
     assert "not there any more" in listen.refused(classes.make(session, {"model": model}))
