@@ -8,7 +8,7 @@ import statistics
 import pytest
 from PIL import Image
 
-from ddpm_core import recipes
+from ddpm_core import gallery, recipes
 
 MODES = {
     "grid": "Grid", "walk": "Walk", "pad": "Pad", "own": "Your pictures", "steps": "Steps", "models": "Models",
@@ -289,14 +289,15 @@ class TestPad:
         pad.locator("#seed_b").wait_for()
         assert not pad.locator("#which_end").is_visible() and not pad.locator("#class_row").is_visible()
 
-    def test_a_walk_has_a_class_at_each_end(self, animals):
+    def test_a_walk_has_a_class_at_each_end(self, animals, studio):
         open_mode(animals, "walk")
         animals.locator("#which_end input").click()
         options = animals.locator("#which_end [role=option]")
         assert options.all_inner_texts()[0].strip().endswith("as at the start") and options.count() == 5
         options.last.click()
         animals.get_by_role("button", name="Interpolate").click()
-        animals.get_by_text("frames in").first.wait_for()
+        animals.get_by_text("frames from seed 0 to seed 1").first.wait_for()
+        assert recipes.read_recipe(gallery.history(studio.root)[0].path.read_bytes())["classes"] == [None, 2]
 
     def test_a_seed_that_cannot_work_is_one_line(self, pad):
         for value, words in (("-1", "The seed is -1"), ("", "The seed is empty"), ("1.5", "The seed is 1.5")):
