@@ -1,8 +1,8 @@
 // What can be made, as a row of choices above the canvas; and what all explorers share: the settings of the form beside them,
 // and a bench that asks the studio, tells how far it is, and takes back what was asked.
 //
-// An explorer is a room: Studio.rooms.NAME = () => ({ element, enter() }), in a file of its own; `enter` is called whenever it
-// is opened. The choice lives in the page's address (#mode=pad), so a reload shows the same.
+// An explorer is a room: Studio.rooms.NAME = () => ({ element, enter(), recall(values) }), in a file of its own; `enter` is called
+// whenever it is opened, `recall` with the settings of an older picture. The choice lives in the page's address (#mode=pad), so a reload shows the same.
 Studio.rooms = {};
 Studio.MODES = ["grid", "walk", "pad", "own", "steps", "models", "averages", "history"];
 Studio.ON_CANVAS = ["grid", "walk", "models"]; // made by the form's own buttons; canvas.js shows it
@@ -95,6 +95,12 @@ Studio.room = (element) => {
     built[mode] ||= make();
     if (root.firstChild !== built[mode].element) root.replaceChildren(built[mode].element);
     built[mode].enter?.();
+  };
+  // Puts the settings of an older picture into the room that made it; pages/recall.py says which.
+  Studio.fillRoom = (mode, values) => {
+    if (!values || !Studio.rooms[mode]) return;
+    built[mode] ||= Studio.rooms[mode]();
+    built[mode].recall?.(values);
   };
   Studio.drawModes?.();
 };

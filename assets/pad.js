@@ -209,26 +209,31 @@ Studio.rooms.pad = () => {
       draw();
     });
   };
-  // What a picture that was dropped onto the tab brings back (recall.js), as soon as its model is the chosen one.
+  // What an older picture brings back waits until its model is the chosen one.
+  let wish = null;
   const wished = (model) => {
-    const wish = Studio.wish;
-    if (wish?.mode !== "pad" || wish.model !== model) return null;
-    Studio.wish = null;
-    corners.forEach(({ seed }, i) => (seed.value = wish.seeds[i]));
-    at = { u: wish.u, v: wish.v };
+    if (wish?.model !== model) return null;
+    const { seeds, classes, u, v } = wish;
+    wish = null;
+    corners.forEach(({ seed }, i) => (seed.value = seeds[i]));
+    at = { u, v };
     put(place, placeOf(at));
-    return wish.classes;
+    return classes;
   };
   const fresh = () => {
     const model = Studio.how.values.model;
     if (!model || !Studio.shown(element)) return;
-    const wish = wished(model);
-    if (wish || model !== drawn) begin(model, wish);
+    const back = wished(model);
+    if (back || model !== drawn) begin(model, back);
     else if (guided() !== pull) draw();
     else exact();
   };
   Studio.how.watch(fresh);
   move(0.5, 0.5);
   clearTimeout(timer); // nothing to show yet
-  return { element, enter: fresh };
+  const recall = (values) => {
+    wish = values;
+    fresh();
+  };
+  return { element, enter: fresh, recall };
 };

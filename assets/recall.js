@@ -11,16 +11,24 @@ Studio.recall = (element, props, tell) => {
   document.body.append(hint);
   const here = () => Studio.shown(document.getElementById("generation_view"));
 
-  // Puts settings into the form, as pages/recall.py tells them, and opens what they are for. `room` is for the explorer there,
-  // which takes it from Studio.wish.
+  // Puts settings into the form, as pages/recall.py tells them, and opens what they are for.
+  let classes = null; // that came back with another model than the chosen one
   Studio.bringBack = ({ mode, fields, line, key, room }) => {
-    Studio.wish = room ? { mode, model: fields.model.value, ...room } : null;
-    props.value = { mode, fields, line };
+    const model = fields.model?.value;
+    const told = Studio.ON_CANVAS.includes(mode) ? { which_class: { value: "any" }, which_end: { value: "same" }, ...fields } : fields;
+    classes = model && model !== Studio.how.values.model ? { model, ends: [told.which_class?.value, told.which_end?.value] } : null;
+    props.value = { mode, fields: told, line };
     tell();
     if (fields.model) Studio.place.set("model", fields.model.value);
     Studio.place.set("mode", mode);
-    if (room) Studio.drawModes(); // also where it is open already
     Studio.notice(line, key);
+    Studio.fillRoom(mode, room);
+  };
+  // What is chosen of a model's classes when it becomes the chosen model: any, if nothing came back with it.
+  Studio.classesOf = (model) => {
+    const [which, end] = classes?.model === model ? classes.ends : [];
+    classes = null;
+    return [which || "any", end || "same"];
   };
   Studio.recalled = (wish, names) => names.map((name) => ({ __type__: "update", ...wish?.fields?.[name] }));
 

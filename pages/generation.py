@@ -171,7 +171,13 @@ def build(session: "Session") -> None:
     modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
-    model.change(lambda one: maker.classes(one), model, [class_row, which, which_end], **quiet)
+    model.change(
+        lambda *chosen: maker.classes(*chosen),
+        [model, which, which_end],
+        [class_row, which, which_end],
+        js="(one) => [one, ...Studio.classesOf(one)]",
+        **quiet,
+    )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)
     # The settings of an older picture come back (pages/recall.py says which); it takes no handler to put them in.
     names = [field.elem_id for field in fields]
@@ -326,9 +332,9 @@ class Maker:
         chosen = one if one in keys else keys[0] if keys else None
         return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
 
-    def classes(self, one: Any) -> list[Any]:
+    def classes(self, one: Any, which: Any = ANY, end: Any = SAME) -> list[Any]:
         """Updates for the row of class and guidance and for the class at a walk's end: shown where the model knows classes, with
-        their names."""
+        their names, and these two chosen if they are among them."""
         try:
             names = classes.names(self.session, one)
         except StudioError:
@@ -338,8 +344,8 @@ class Maker:
         shown = bool(names)
         return [
             gr.update(visible=shown),
-            gr.update(choices=choices, value=ANY),
-            gr.update(choices=ends, value=SAME, visible=shown),
+            gr.update(choices=choices, value=which if which in [value for _, value in choices] else ANY),
+            gr.update(choices=ends, value=end if end in [value for _, value in ends] else SAME, visible=shown),
         ]
 
     def _keep(self, name: str, recipe: dict[str, Any], made: list[np.ndarray]) -> "_Kept":

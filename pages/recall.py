@@ -62,7 +62,11 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
 def _pad(recipe: dict[str, Any], fields: dict[str, Any], which: list[str]) -> Told:
     """What a picture of the pad, or the first of a film, brings back."""
     across, down = recipe["mix"][0]
-    corners = {"seeds": recipe["seeds"], "classes": which if "classes" in recipe else [ANY] * 4}
+    corners = {
+        "model": fields["model"],
+        "seeds": recipe["seeds"],
+        "classes": which if "classes" in recipe else [ANY] * 4,
+    }
     line = t("recall.pad" if len(recipe["mix"]) == 1 else "recall.pad.film", title=title(recipe))
     told = {"mode": MODES["pad"], "fields": _updates(fields, recipe["steps"]), "line": line}
     return {**told, "room": {**corners, "u": across, "v": down}}

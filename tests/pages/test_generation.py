@@ -395,3 +395,10 @@ def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(maker, tm
     named = [("any", "any"), ("0", "0"), ("1", "1"), ("2", "2")]
     assert row["visible"] is end["visible"] is True
     assert which["choices"] == named and end["choices"] == [("as at the start", "same"), *named]
+    for chosen, values in (
+        (("2", "any"), ("2", "any")),
+        (("3", "same"), ("any", "same")),
+        ((None, ["1"]), ("any", "same")),
+    ):
+        _, which, end = maker.classes("animals/ddpm_best.pt", *chosen)
+        assert (which["value"], end["value"]) == values
