@@ -171,11 +171,12 @@ def build(session: "Session") -> None:
     modes.refresh(
         lambda one, several: maker.choices(one, several), [model, several], [model, several], js=remembered, **quiet
     )
+    # What of its classes is to be chosen comes beside the model, since the lists do not have these choices yet.
     model.change(
-        lambda *chosen: maker.classes(*chosen),
-        [model, which, which_end],
+        lambda one, chosen: maker.classes(one, *(chosen if isinstance(chosen, list) else [])[:2]),
+        [model, recall],
         [class_row, which, which_end],
-        js="(one) => [one, ...Studio.classesOf(one)]",
+        js="(one) => [one, Studio.classesOf(one)]",
         **quiet,
     )
     model.input(None, model, js="(one) => { Studio.place.set('model', one || ''); }", **quiet)

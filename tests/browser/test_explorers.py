@@ -300,18 +300,21 @@ class TestPad:
         animals.get_by_text("frames from seed 0 to seed 1").first.wait_for()
         assert recipes.read_recipe(gallery.history(studio.root)[0].path.read_bytes())["classes"] == [None, 2]
 
-    def test_a_walk_between_classes_comes_back_though_another_model_was_chosen(self, pad, studio, toy_run):
+    def test_a_walk_between_classes_comes_back_though_another_model_was_chosen(self, page, studio, toy_run):
         animals = Generator.load(toy_run(studio.root, "animals", classes=3), "cpu")
+        toy_run(studio.root, "toys")
+        open_mode(page, "pad")
+        page.wait_for_function("Studio.how.values.model === 'toys/ddpm_best.pt'")
         how = {"seeds": [3, 4], "mix": [[0], [1]], "steps": 4, "sampler": "ddim"}
-        values = "['model', 'which_class', 'which_end'].map((name) => document.querySelector(`#${name} input`).value)"
+        values = "['model', 'which_class', 'which_end'].map((name) => document.querySelector(`#${name} input`)?.value)"
         for classes, shown in (([2, 0], ["2", "0"]), (None, ["any", "as at the start"])):
             recipe = animals.recipe("interpolate", **how, classes=classes)
             png = pictures.to_png_bytes(Image.new("L", (8, 8)), recipe=recipe)
-            pad.locator("#recall_file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png})
+            page.locator("#recall_file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png})
             wanted = ["animals · best · step 1,482, 16 px", *shown]
-            pad.wait_for_function(f"JSON.stringify({values}) === JSON.stringify({json.dumps(wanted)})")
-            pad.wait_for_timeout(500)
-            assert pad.evaluate(values) == wanted  # and so it stays
+            page.wait_for_function(f"JSON.stringify({values}) === JSON.stringify({json.dumps(wanted)})")
+            page.wait_for_timeout(500)
+            assert page.evaluate(values) == wanted  # and so it stays
 
     def test_a_seed_that_cannot_work_is_one_line(self, pad):
         for value, words in (("-1", "The seed is -1"), ("", "The seed is empty"), ("1.5", "The seed is 1.5")):
