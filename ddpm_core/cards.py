@@ -13,7 +13,7 @@ import torch
 # What to install instead. (PyTorch's release notes, "CUDA support matrix" of 2.11 to 2.13: the builds for CUDA 12.6 have kernels
 # for cards of 2014, Maxwell, to Hopper; those for CUDA 13 for Turing, the RTX 20 series, and later.)
 INSTALL = (
-    'pip uninstall -y torch torchvision, then the line that pytorch.org/get-started/locally shows for pip and CUDA {}'
+    "pip uninstall -y torch torchvision, then the line that pytorch.org/get-started/locally shows for pip and CUDA {}"
     ' (with "torch>=2.11,<2.14" "torchvision>=0.26,<0.29").'
 )
 # The oldest driver by CUDA's first number (NVIDIA, "CUDA compatibility": minor version compatibility).

@@ -85,7 +85,11 @@ def test_the_second_card_is_taken_where_the_first_is_too_old(machine):
         (None, "NVIDIA GeForce GTX 1080, 580.65.06, 6.1", ["GTX 10 series", "pip and CUDA 12.6"]),
         (None, "NVIDIA GeForce RTX 5090, 570.86.10, 12.0", ["Update its driver (570) to 580", "pip and CUDA 13.0"]),
         (None, "NVIDIA GeForce RTX 2060, 470.57.02", ["Update its driver (470) to 580"]),
-        ("13.0", "NVIDIA GeForce RTX 3060, 550.120, 8.6", ["driver 550 is too old", "580 or newer", "pip and CUDA 12.6"]),
+        (
+            "13.0",
+            "NVIDIA GeForce RTX 3060, 550.120, 8.6",
+            ["driver 550 is too old", "580 or newer", "pip and CUDA 12.6"],
+        ),
         ("13.0", "NVIDIA GeForce RTX 5090, 570.86.10, 12.0", ["driver 570 is too old", "580 or newer"]),
         ("12.6", "NVIDIA GeForce RTX 3060, 470.57.02, 8.6", ["driver 470 is too old", "525 or newer"]),
         ("13.0", "NVIDIA GeForce RTX 3060, 580.65.06, 8.6", ["does not reach it", "--gpus all"]),
