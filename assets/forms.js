@@ -21,7 +21,7 @@ Studio.plan = (element, props, watch) => {
     const badge = ({ card, verdict, words }) => h("li", { "data-verdict": verdict }, h("strong", {}, card), h("span", {}, verdict), h("span", { class: "hint" }, words));
     if (!facts.length) return root.replaceChildren();
     root.replaceChildren(
-      fold(t("training.plan"), open[0], h("dl", {}, ...facts.flatMap(fact))),
+      fold(t("training.whole-plan"), open[0], h("dl", {}, ...facts.flatMap(fact))),
       fold(t("training.cards"), open[1], h("ul", {}, ...cards.map(badge))),
     );
   };

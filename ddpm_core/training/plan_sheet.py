@@ -20,12 +20,12 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
     one above."""
     config, needs = plan.config, plan.memory
     pieces = [
-        ("weights", needs.weights),
-        ("gradients", needs.gradients),
-        ("optimizer", needs.optimizer),
-        ("two averages", needs.averages),
-        (HIGHEST[needs.highest], needs.activations),
-        ("pictures", needs.pictures),
+        ("of weights", needs.weights),
+        ("of gradients", needs.gradients),
+        ("of the optimizer", needs.optimizer),
+        ("of two averages", needs.averages),
+        (f"of {HIGHEST[needs.highest]}", needs.activations),
+        ("of pictures", needs.pictures),
         ("beside them", needs.beside),
     ]
     found = [
@@ -41,7 +41,7 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
         ("time", f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} in all"),
         ("", f"first pictures after {duration(plan.first_sample_seconds)}"),
         ("memory", f"{size(needs.total)} of {size(plan.room)} free: {plan.verdict}"),
-        *(("", f"{name:13} {size(bytes_):>8}") for name, bytes_ in pieces if bytes_),
+        *(("", f"{size(bytes_):>8} {name}") for name, bytes_ in pieces if bytes_),
         ("disk", size(plan.disk)),
     ]
     change = (
