@@ -9,14 +9,14 @@ from PIL import Image, ImageOps
 from ddpm_core import pictures
 
 
-def grid(made: np.ndarray) -> Image.Image:
+def grid(made: np.ndarray, columns: int | None = None) -> Image.Image:
     """uint8 (N, H, W, C) -> RGBA, nothing between the pictures.
 
     The gap grows with the picture: grids of pictures of another size then have the same shape.
     """
-    image = pictures.grid(made, gap=gap(made)).convert("RGB")
+    image = pictures.grid(made, columns, gap(made)).convert("RGB")
     # Where pictures.grid paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
-    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap(made))
+    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), columns, gap(made))
     image.putalpha(ImageOps.invert(paper))
     return image
 

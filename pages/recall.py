@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_core import remake
+from ddpm_core import own_pictures, pictures, remake
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
+from ddpm_core.exploring import parts as explored
+from pages.explorer import averages, inbox, own
 from pages.generation import LARGEST_SEED, LONGEST_SLIDER, MOST
 from pages.texts import number, t
 
@@ -19,15 +21,41 @@ BUTTONS = {"grid": "generation.generate", "walk": "generation.interpolate", "mod
 
 
 def settings(root: Path, recipe: dict[str, Any]) -> Told:
-    """mode, what to say, and the fields by their elem_id, each as an update for its component.
+    """mode, what to say, and the fields by their elem_id, each as an update for its component; for a mode that is an explorer of
+    its own also room, what its room takes (assets/*.js), where a person's own pictures are still hashes: see `with_own`.
 
     Raises `UsageError` where a model is not here as it was, or the form has no place for a setting.
     """
+    if recipe["what"] == "trajectory":  # the form makes its picture, and the canvas tells how that came to be
+        plain = {name: value for name, value in recipe.items() if name != "stops"}
+        return _form(root, {**plain, "what": "sample"}, title(recipe))
+    return _room(root, recipe) if explored.known(recipe) else _form(root, recipe, title(recipe))
+
+
+def with_own(root: Path, recipe: dict[str, Any], told: Told) -> Told:
+    """The same with the person's own pictures for the page; where one is not here, the line says so."""
+    room = told.get("room", {})
+    if not room.get("own"):
+        return told
+    room, line = {**room}, told["line"]
+    try:
+        for slot, digest in room.pop("own").items():
+            picture = own_pictures.find(root, recipe["run"], digest)
+            room[slot] = inbox.bring(pictures.to_png_bytes(picture))
+        if "mask" in recipe:
+            mask = own_pictures.find(root, recipe["run"], recipe["mask"])
+            room["mask"] = "".join("1" if covered else "0" for covered in mask.ravel())
+    except UsageError:
+        line = f"{line} {t('recall.own')}"
+    return {**told, "room": room, "line": line}
+
+
+def _form(root: Path, recipe: dict[str, Any], named: str) -> Told:
+    """For what the form's own buttons make."""
     how = remake.how(recipe)
     keys = [card.key for card in remake.models(root, recipe)]
     seeds = recipe["seeds"]
-    if max(seeds) > LARGEST_SEED:
-        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
+    _check_seeds(seeds)
     if placeless := sorted(how.keys() & {"spacing", "eta", "guidance_interval"}):
         raise UsageError(t("recall.no-place", names=", ".join(placeless)))
     which = set(how.get("classes", [-1]))
@@ -49,7 +77,51 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
     updates = {name: {"value": value} for name, value in fields.items()}
     updates["steps"] = {"value": how["steps"], "maximum": max(LONGEST_SLIDER, how["steps"])}
     mode = MODES[recipe["what"]]
-    return {"mode": mode, "fields": updates, "line": t("recall.done", title=title(recipe), button=t(BUTTONS[mode]))}
+    return {"mode": mode, "fields": updates, "line": t("recall.done", title=named, button=t(BUTTONS[mode]))}
+
+
+def _room(root: Path, recipe: dict[str, Any]) -> Told:
+    """For what an explorer made that has a room of its own."""
+    explored.check(recipe)
+    (card,) = remake.models(root, recipe)
+    what, seeds, rest = recipe["what"], recipe.get("seeds", [0]), ""
+    _check_seeds(seeds)
+    fields: dict[str, Any] = {"model": {"value": card.key}}
+    if what in ("ema", "redraw", "fill"):
+        steps = recipe["steps"]
+        fields |= {"sampler": {"value": recipe["sampler"]}}
+        fields |= {"steps": {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}}
+    room: dict[str, Any] = {"seed": seeds[0]}
+    if what == "steps":
+        mode, button = "steps", "steps.go"
+        room |= {"counts": recipe["steps"], "samplers": recipe["sampler"]}
+    elif what == "ema":
+        mode, button = "averages", "averages.go"
+        room |= {"samples": _row(seeds, "samples", averages.MOST)}
+    else:
+        task = "walk" if what == "interpolate" else what
+        mode, button = "own", "own.go." + task
+        room |= {"task": task, "side": card.size, "own": dict(zip("ab", recipe["pictures"], strict=False))}
+        if task == "walk":
+            _check("frames", len(recipe["mix"]), own.MOST_FRAMES)
+            room["frames"] = len(recipe["mix"])
+            if recipe["steps"] != own.WALK_STEPS:
+                rest = t("recall.name.steps")
+        else:
+            room["samples"] = _row(seeds, "samples", own.MOST_SAMPLES)
+        if task == "redraw":
+            percent = 100 * recipe.get("strength", -1)
+            if abs(percent - round(percent)) < 1e-6 and percent >= 0:
+                room["strength"] = round(percent)
+            else:
+                rest = t("recall.name.strength")
+    line = t("recall.done", title=title(recipe), button=t(button))
+    return {
+        "mode": mode,
+        "fields": fields,
+        "room": room,
+        "line": f"{line} {t('recall.rest', names=rest)}" if rest else line,
+    }
 
 
 def title(recipe: dict[str, Any]) -> str:
@@ -94,11 +166,16 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:12])) + (" …" if len(seeds) > 12 else "")
 
 
-def _row(seeds: Sequence[int], name: str) -> int:
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
+
+
+def _row(seeds: Sequence[int], name: str, most: int | None = None) -> int:
     """How many they are, if they count up by one, as the form's do."""
     if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
         raise UsageError(t("recall.row"))
-    _check(name, len(seeds), MOST[name])
+    _check(name, len(seeds), most or MOST[name])
     return len(seeds)
 
 
