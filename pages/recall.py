@@ -41,7 +41,9 @@ def with_own(root: Path, recipe: dict[str, Any], told: Told) -> Told:
     try:
         for slot, digest in room.pop("own").items():
             picture = own_pictures.find(root, recipe["run"], digest)
-            room[slot] = inbox.bring(pictures.to_png_bytes(picture))
+            # Shown as squares, not blurred: this is what the model saw.
+            src = pictures.to_data_uri(picture, scale=max(1, inbox.THUMB // len(picture)))
+            room[slot] = {**inbox.bring(pictures.to_png_bytes(picture)), "src": src}
         if "mask" in recipe:
             mask = own_pictures.find(root, recipe["run"], recipe["mask"])
             room["mask"] = "".join("1" if covered else "0" for covered in mask.ravel())
@@ -146,6 +148,8 @@ def words(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 def _value(name: str, value: Any) -> str:
     if name == "seeds":
         return _seeds(value)
+    if name == "ema_step":
+        return number(value)
     if name == "mix":
         return t("recall.mix", count=len(value))
     if name == "sampler":

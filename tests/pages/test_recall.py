@@ -60,7 +60,7 @@ def test_how_a_picture_came_to_be_is_a_grid_of_one(tmp_path, model):
     told = recall.settings(tmp_path, recipe)
     fields = {name: update["value"] for name, update in told["fields"].items()}
     assert told["mode"] == "grid" and (fields["samples"], fields["gen_seed"], fields["steps"]) == (1, 7, 3)
-    assert "How a picture came to be by toys" in told["line"] and told["line"].endswith("press Generate.")
+    assert "(Trajectory by toys)" in told["line"] and told["line"].endswith("press Generate.")
 
 
 class TestOwn:
@@ -194,6 +194,8 @@ def test_every_field_of_a_recipe_has_words():
         "mask": "0" * 16, "level": 1.0, "strength": 0.5, "ema_step": 256, "stops": [1, 2],
     }  # fmt: skip
     assert every.keys() == recipes._FIELDS.keys()
+    told = dict(recall.words({**every, "ema_step": 2304} | {"models": [every]}))
+    assert told["The averages end at step"] == "2,304"
     told = dict(recall.words({name: value for name, value in every.items() if name != "models"}))
     assert told["Sampler"] == "DDIM, magic" and told["Classes"] == "3, none" and told["Seeds"] == "1, 5"
     assert all(recall.title({**every, "models": [every], "what": what}) for what in recipes.WHATS)
