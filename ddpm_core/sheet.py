@@ -12,6 +12,11 @@ from ddpm_core.errors import UsageError
 GAP = 2  # white pixels between the pictures, before they are enlarged
 
 
+def shown_gap(side: int) -> int:
+    """Pixels between the pictures of a grid as the page shows it, transparent there."""
+    return max(1, side // 16)
+
+
 def draw(
     recipe: dict[str, Any], made: Sequence[np.ndarray], scale: int | None = None, columns: int | None = None
 ) -> Image.Image:
@@ -35,10 +40,10 @@ def columns_of(recipe: dict[str, Any]) -> int:
 
 
 def cut(recipe: dict[str, Any], sheet: np.ndarray) -> list[np.ndarray]:
-    """The pictures on a sheet that `draw` made, or the command line, at any scale and in any number of columns: uint8
-    (N, S, S, C) for each model, just as they were.
+    """The pictures on a sheet that `draw` made, the command line, or the page (pages/drawing.py), at any scale and in any number
+    of columns: uint8 (N, S, S, C) for each model, just as they were.
 
-    `sheet` is uint8 (H, W, C). Those of a comparison come back with its sheet's three channels. Raises `UsageError` for a
+    `sheet` is uint8 (H, W, C). Those of a comparison and of the page come back with their sheet's three channels. Raises `UsageError` for a
     sheet that is laid out otherwise.
     """
     compared = recipe["what"] == "compare"
@@ -51,14 +56,15 @@ def cut(recipe: dict[str, Any], sheet: np.ndarray) -> list[np.ndarray]:
 def layout(recipe: dict[str, Any], sheet: np.ndarray) -> tuple[int, int] | None:
     """(columns, scale) of a sheet that is no comparison, uint8 (H, W, C); None where no layout fits.
 
-    There is one at most: of two with the same width, the one with fewer columns is enlarged more and has no fewer rows, so it
-    is higher.
+    There is one at most: of two with the same gap and width, the one with fewer columns is enlarged more and has no fewer
+    rows, so it is higher.
     """
-    count, step = recipes.count(recipe), recipe["size"] + GAP
+    count, gap = recipes.count(recipe), _gap(recipe, sheet)
     height, width = sheet.shape[:2]
+    step = recipe["size"] + gap
     for columns in range(1, count + 1):
-        scale, rows = width // (columns * step + GAP), -(-count // columns)
-        if scale and (height, width) == ((rows * step + GAP) * scale, (columns * step + GAP) * scale):
+        scale, rows = width // (columns * step + gap), -(-count // columns)
+        if scale and (height, width) == ((rows * step + gap) * scale, (columns * step + gap) * scale):
             return columns, scale
     return None
 
@@ -68,14 +74,21 @@ def place(recipe: dict[str, Any], index: int) -> tuple[int, int]:
     return divmod(index, columns_of(recipe))
 
 
+def _gap(recipe: dict[str, Any], sheet: np.ndarray) -> int:
+    """Pixels between its pictures: none where one is alone, as a place on the pad is; the page's where it can be seen through."""
+    if recipes.count(recipe) == 1 and sheet.shape[:2] == (recipe["size"], recipe["size"]):
+        return 0
+    return shown_gap(recipe["size"]) if sheet.shape[2] == 4 else GAP
+
+
 def _cut_grid(recipe: dict[str, Any], sheet: np.ndarray) -> np.ndarray | None:
     found = layout(recipe, sheet)
     if found is None:
         return None
     columns, scale = found
-    side, small = recipe["size"], sheet[::scale, ::scale]
+    side, gap, small = recipe["size"], _gap(recipe, sheet), sheet[::scale, ::scale, :3]
     corners = (divmod(index, columns) for index in range(recipes.count(recipe)))
-    tops = [(GAP + row * (side + GAP), GAP + column * (side + GAP)) for row, column in corners]
+    tops = [(gap + row * (side + gap), gap + column * (side + gap)) for row, column in corners]
     return np.stack([small[top : top + side, left : left + side] for top, left in tops])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ddpm_core import pictures
+from ddpm_core import pictures, sheet
 
 
 def grid(made: np.ndarray, columns: int | None = None) -> Image.Image:
@@ -27,7 +27,7 @@ def cells(made: np.ndarray) -> dict[str, Any]:
 
 
 def gap(made: np.ndarray) -> int:
-    return max(1, made.shape[1] // 16)
+    return sheet.shown_gap(made.shape[1])
 
 
 def thinned(made: np.ndarray, most: int) -> np.ndarray:

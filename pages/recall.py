@@ -21,43 +21,17 @@ BUTTONS = {"grid": "generation.generate", "walk": "generation.interpolate", "mod
 
 
 def settings(root: Path, recipe: dict[str, Any]) -> Told:
-    """mode, what to say, and the fields by their elem_id, each as an update for its component; for a mode that is an explorer of
-    its own also room, what its room takes (assets/*.js), where a person's own pictures are still hashes: see `with_own`.
+    """mode, what to say, and the fields by their elem_id, each as an update for its component.
 
     Raises `UsageError` where a model is not here as it was, or the form has no place for a setting.
     """
-    if recipe["what"] == "trajectory":  # the form makes its picture, and the canvas tells how that came to be
-        plain = {name: value for name, value in recipe.items() if name != "stops"}
-        return _form(root, {**plain, "what": "sample"}, title(recipe))
-    return _room(root, recipe) if explored.known(recipe) else _form(root, recipe, title(recipe))
-
-
-def with_own(root: Path, recipe: dict[str, Any], told: Told) -> Told:
-    """The same with the person's own pictures for the page; where one is not here, the line says so."""
-    room = told.get("room", {})
-    if not room.get("own"):
-        return told
-    room, line = {**room}, told["line"]
-    try:
-        for slot, digest in room.pop("own").items():
-            picture = own_pictures.find(root, recipe["run"], digest)
-            # Shown as squares, not blurred: this is what the model saw.
-            src = pictures.to_data_uri(picture, scale=max(1, inbox.THUMB // len(picture)))
-            room[slot] = {**inbox.bring(pictures.to_png_bytes(picture)), "src": src}
-        if "mask" in recipe:
-            mask = own_pictures.find(root, recipe["run"], recipe["mask"])
-            room["mask"] = "".join("1" if covered else "0" for covered in mask.ravel())
-    except UsageError:
-        line = f"{line} {t('recall.own')}"
-    return {**told, "room": room, "line": line}
-
-
-def _form(root: Path, recipe: dict[str, Any], named: str) -> Told:
-    """For what the form's own buttons make."""
+    if explored.known(recipe):
+        return _trajectory(root, recipe) if recipe["what"] == "trajectory" else _room(root, recipe)
     how = remake.how(recipe)
     keys = [card.key for card in remake.models(root, recipe)]
     seeds = recipe["seeds"]
-    _check_seeds(seeds)
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
     if placeless := sorted(how.keys() & {"spacing", "eta", "guidance_interval"}):
         raise UsageError(t("recall.no-place", names=", ".join(placeless)))
     which = set(how.get("classes", [-1]))
@@ -79,51 +53,7 @@ def _form(root: Path, recipe: dict[str, Any], named: str) -> Told:
     updates = {name: {"value": value} for name, value in fields.items()}
     updates["steps"] = {"value": how["steps"], "maximum": max(LONGEST_SLIDER, how["steps"])}
     mode = MODES[recipe["what"]]
-    return {"mode": mode, "fields": updates, "line": t("recall.done", title=named, button=t(BUTTONS[mode]))}
-
-
-def _room(root: Path, recipe: dict[str, Any]) -> Told:
-    """For what an explorer made that has a room of its own."""
-    explored.check(recipe)
-    (card,) = remake.models(root, recipe)
-    what, seeds, rest = recipe["what"], recipe.get("seeds", [0]), ""
-    _check_seeds(seeds)
-    fields: dict[str, Any] = {"model": {"value": card.key}}
-    if what in ("ema", "redraw", "fill"):
-        steps = recipe["steps"]
-        fields |= {"sampler": {"value": recipe["sampler"]}}
-        fields |= {"steps": {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}}
-    room: dict[str, Any] = {"seed": seeds[0]}
-    if what == "steps":
-        mode, button = "steps", "steps.go"
-        room |= {"counts": recipe["steps"], "samplers": recipe["sampler"]}
-    elif what == "ema":
-        mode, button = "averages", "averages.go"
-        room |= {"samples": _row(seeds, "samples", averages.MOST)}
-    else:
-        task = "walk" if what == "interpolate" else what
-        mode, button = "own", "own.go." + task
-        room |= {"task": task, "side": card.size, "own": dict(zip("ab", recipe["pictures"], strict=False))}
-        if task == "walk":
-            _check("frames", len(recipe["mix"]), own.MOST_FRAMES)
-            room["frames"] = len(recipe["mix"])
-            if recipe["steps"] != own.WALK_STEPS:
-                rest = t("recall.name.steps")
-        else:
-            room["samples"] = _row(seeds, "samples", own.MOST_SAMPLES)
-        if task == "redraw":
-            percent = 100 * recipe.get("strength", -1)
-            if abs(percent - round(percent)) < 1e-6 and percent >= 0:
-                room["strength"] = round(percent)
-            else:
-                rest = t("recall.name.strength")
-    line = t("recall.done", title=title(recipe), button=t(button))
-    return {
-        "mode": mode,
-        "fields": fields,
-        "room": room,
-        "line": f"{line} {t('recall.rest', names=rest)}" if rest else line,
-    }
+    return {"mode": mode, "fields": updates, "line": t("recall.done", title=title(recipe), button=t(BUTTONS[mode]))}
 
 
 def title(recipe: dict[str, Any]) -> str:
@@ -170,11 +100,6 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:12])) + (" …" if len(seeds) > 12 else "")
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if max(seeds) > LARGEST_SEED:
-        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
-
-
 def _row(seeds: Sequence[int], name: str, most: int | None = None) -> int:
     """How many they are, if they count up by one, as the form's do."""
     if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
@@ -186,3 +111,76 @@ def _row(seeds: Sequence[int], name: str, most: int | None = None) -> int:
 def _check(name: str, count: int, most: int) -> None:
     if count > most:
         raise UsageError(t("recall.many", name=t("recall.name." + name), count=count, most=most))
+
+
+# ---- what the explorers made
+
+
+def with_own(root: Path, recipe: dict[str, Any], told: Told) -> Told:
+    """The same with the person's own pictures for the page; where one is not here, the line says so."""
+    room = told.get("room", {})
+    if not room.get("own"):
+        return told
+    room, line = {**room}, told["line"]
+    try:
+        for slot, digest in room.pop("own").items():
+            picture = own_pictures.find(root, recipe["run"], digest)
+            # Shown as squares, not blurred: this is what the model saw.
+            src = pictures.to_data_uri(picture, scale=max(1, inbox.THUMB // len(picture)))
+            room[slot] = {**inbox.bring(pictures.to_png_bytes(picture)), "src": src}
+        if "mask" in recipe:
+            mask = own_pictures.find(root, recipe["run"], recipe["mask"])
+            room["mask"] = "".join("1" if covered else "0" for covered in mask.ravel())
+    except UsageError:
+        line = f"{line} {t('recall.own')}"
+    return {**told, "room": room, "line": line}
+
+
+def _trajectory(root: Path, recipe: dict[str, Any]) -> Told:
+    """The form makes its picture, and the canvas tells how that came to be."""
+    told = settings(root, {**{name: value for name, value in recipe.items() if name != "stops"}, "what": "sample"})
+    return {**told, "line": t("recall.done", title=title(recipe), button=t(BUTTONS[told["mode"]]))}
+
+
+def _room(root: Path, recipe: dict[str, Any]) -> Told:
+    """For what an explorer made that has a room of its own: also `room`, what that takes (its file in assets/), where a person's
+    own pictures are still hashes, see `with_own`."""
+    explored.check(recipe)
+    (card,) = remake.models(root, recipe)
+    what, seeds, rest = recipe["what"], recipe.get("seeds", [0]), ""
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
+    fields: dict[str, Any] = {"model": {"value": card.key}}
+    if what in ("ema", "redraw", "fill"):
+        steps = recipe["steps"]
+        fields |= {"sampler": {"value": recipe["sampler"]}}
+        fields |= {"steps": {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}}
+    if what == "steps":
+        mode, button = "steps", "steps.go"
+        room = {"seed": seeds[0], "counts": recipe["steps"], "samplers": recipe["sampler"]}
+    elif what == "ema":
+        mode, button = "averages", "averages.go"
+        room = {"seed": seeds[0], "samples": _row(seeds, "samples", averages.MOST)}
+    else:
+        mode, (room, rest) = "own", _own(recipe, card.size)
+        button = "own.go." + room["task"]
+    line = t("recall.done", title=title(recipe), button=t(button))
+    line = f"{line} {t('recall.rest', names=rest)}" if rest else line
+    return {"mode": mode, "fields": fields, "room": room, "line": line}
+
+
+def _own(recipe: dict[str, Any], size: int) -> tuple[Told, str]:
+    """For the room of a person's own pictures; and what cannot be set there."""
+    task = "walk" if recipe["what"] == "interpolate" else recipe["what"]
+    room: Told = {"task": task, "side": size, "own": dict(zip("ab", recipe["pictures"], strict=False))}
+    if task == "walk":
+        _check("frames", len(recipe["mix"]), own.MOST_FRAMES)
+        rest = "" if recipe["steps"] == own.WALK_STEPS else t("recall.name.steps")
+        return {**room, "frames": len(recipe["mix"])}, rest
+    room |= {"seed": recipe["seeds"][0], "samples": _row(recipe["seeds"], "samples", own.MOST_SAMPLES)}
+    if task == "fill":
+        return room, ""
+    percent = 100 * recipe.get("strength", -1)
+    if percent < 0 or abs(percent - round(percent)) > 1e-6:
+        return room, t("recall.name.strength")
+    return {**room, "strength": round(percent)}, ""

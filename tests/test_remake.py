@@ -89,6 +89,9 @@ class TestWalk:
         ("what", "fields", "words"),
         [
             ("pad", {"seeds": [1, 2, 3, 4], "mix": [[0, 1]]}, r"kind \(pad\)"),
+            ("redraw", {"pictures": ["0" * 16], "level": 1.0}, r"kind \(redraw\)"),
+            ("interpolate", {"seeds": None, "pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "own ones"),
+            ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "made with pictures"),
             ("sample", {"sampler": "magic"}, "the sampler magic"),
         ],
     )
@@ -125,7 +128,6 @@ class TestParts:
     @pytest.mark.parametrize(
         ("what", "fields", "words"),
         [
-            ("pad", {"seeds": [1, 2, 3, 4], "mix": [[0, 1]], "eta": 0.5}, r"kind \(pad\)|made with eta|eta is for"),
             ("redraw", {"pictures": ["0" * 16], "level": 1.0, "eta": 0.5}, "made with eta"),
             ("redraw", {"pictures": ["0" * 16], "level": 1.0, "sampler": "magic"}, "the sampler magic"),
             ("redraw", {"pictures": ["0" * 16] * 2, "level": 1.0}, "from 2 own ones"),

@@ -107,3 +107,21 @@ def test_each_kind_has_its_own_columns():
     assert [recipes.count(recipe) for recipe in (steps, averages, story)] == [6, 6, 8]
     assert sheet.place(steps, 4) == (1, 1)
     assert sheet.draw(steps, [noise(6)], 1).size == (3 * 18 + 2, 2 * 18 + 2)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grid_as_the_page_shows_it(side, channels):
+    """Saved from the page with the browser's own menu: the paper between its pictures is transparent there."""
+    from pages import drawing
+
+    made, recipe = noise(5, side, channels), grid(5, size=side)
+    (back,) = sheet.cut(recipe, gallery.pixels(pictures.to_png_bytes(drawing.grid(made), recipe=recipe)))
+    assert np.array_equal(back, np.broadcast_to(made, (5, side, side, 3)))
+
+
+def test_one_picture_without_anything_around_it():
+    made = noise(1)
+    recipe = recipes.compose("pad", **MODEL, **HOW, seeds=[1, 2, 3, 4], mix=[[0.5, 0.25]])
+    assert np.array_equal(sheet.cut(recipe, made[0])[0], made)
+    assert np.array_equal(sheet.cut(grid(1), made[0])[0], made)
