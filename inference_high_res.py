@@ -95,7 +95,7 @@ def endings_of(given: dict[str, Any]) -> list[str]:
 
 def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files.Report:
     from ddpm_core import pictures
-    from ddpm_core.diffusion import latents
+    from ddpm_core.diffusion import latents, samplers
     from ddpm_core.making import story
 
     seeds, how = seeds_of(given, 16), how_of(given)
@@ -105,9 +105,10 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     scale, columns = scale_of(given, generator), min(len(seeds), given.get("grid") or pictures.near_square(len(seeds)))
     files.check_pixels(columns * -(-len(seeds) // columns) * (generator.size * scale) ** 2)
     kept: list[story.Column] = []
+    stops = story.stops(samplers.calls(how["sampler"], how["steps"]))
     previews = generator.sample(seeds, **how, classes=classes)
     if "trajectory" in given:
-        previews = story.watch(previews, latents.noise(seeds[:1], generator.shape), kept)
+        previews = story.watch(previews, latents.noise(seeds[:1], generator.shape), kept, stops)
     made = watched(previews, f"{len(seeds)} picture{'s' * (len(seeds) > 1)}")
     report = files.Report(recipe, len(seeds), time.monotonic() - began)
 
@@ -116,7 +117,7 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     pictures.save_png(image, output, recipe)
     report.add(output, "grid", image.size)
     if kept:
-        first = generator.recipe("sample", seeds=seeds[:1], **noted(how, classes and classes[:1]))
+        first = generator.recipe("trajectory", seeds=seeds[:1], stops=stops, **noted(how, classes and classes[:1]))
         image, path = story.draw(kept, scale), files.beside(output, files.TRAJECTORY)
         pictures.save_png(image, path, first)
         report.add(path, "trajectory", image.size)

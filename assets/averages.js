@@ -50,5 +50,9 @@ Studio.rooms.averages = () => {
     stage,
     files.element,
   );
-  return { element };
+  const recall = (settings) => {
+    seed.value = settings.seed;
+    samples.value = settings.samples;
+  };
+  return { element, recall };
 };

@@ -43,9 +43,12 @@ Studio.modes = (element, refresh) => {
   // One line under the choices, for what concerns the whole tab; the next choice takes it away.
   const notice = h("p", { id: "notice", class: "line notice", role: "status" });
   root.after(notice);
-  Studio.notice = (line, key) => {
-    const open = key && h("button", { type: "button", class: "quiet", onclick: () => Studio.showMade(key) }, t("recall.open"));
-    notice.replaceChildren(...(line ? [line] : []), ...(open ? [open] : []));
+  // `key`: of the kept picture that it is about; `file`: a picture of ours that is not kept, and could be.
+  Studio.notice = (line, key, file) => {
+    const button = (words, act, why) => h("button", { type: "button", class: "quiet", title: why, onclick: act }, words);
+    const open = key && button(t("recall.open"), () => Studio.showMade(key));
+    const keep = !key && file && button(t("recall.keep"), () => Studio.keepMade(file), t("recall.keep.why"));
+    notice.replaceChildren(...[line, open, keep].filter(Boolean));
     if (line) notice.scrollIntoView({ block: "nearest" });
   };
   const draw = () => {
@@ -83,6 +86,12 @@ Studio.room = (element) => {
     if (has !== had || !root.firstChild) Studio.drawModes?.();
     had = has;
   });
+  // Puts the settings of an older picture into the room that made it; pages/recall.py says which.
+  Studio.fillRoom = (mode, values) => {
+    if (!values || !Studio.rooms[mode]) return;
+    built[mode] ||= Studio.rooms[mode]();
+    built[mode].recall?.(values);
+  };
   Studio.openRoom = (mode) => {
     const make = Studio.rooms[mode];
     root.hidden = !make;
@@ -95,12 +104,6 @@ Studio.room = (element) => {
     built[mode] ||= make();
     if (root.firstChild !== built[mode].element) root.replaceChildren(built[mode].element);
     built[mode].enter?.();
-  };
-  // Puts the settings of an older picture into the room that made it; pages/recall.py says which.
-  Studio.fillRoom = (mode, values) => {
-    if (!values || !Studio.rooms[mode]) return;
-    built[mode] ||= Studio.rooms[mode]();
-    built[mode].recall?.(values);
   };
   Studio.drawModes?.();
 };

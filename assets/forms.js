@@ -8,14 +8,22 @@ Studio.line = (element, props, watch) => {
   draw();
 };
 
-// [{card: "12 GB", verdict, words}]: how the run would be on cards of several sizes.
-Studio.cards = (element, props, watch) => {
+// {facts: [[name, text]], cards: [{card: "12 GB", verdict, words}]}: the whole plan of a run, and how it would be on cards of several
+// sizes. A fact without a name goes on with the one above.
+Studio.plan = (element, props, watch) => {
   const { t, h } = Studio;
-  const root = element.querySelector(".cards");
+  const root = element.querySelector(".plan");
+  const fold = (words, open, inside) => h("details", open ? { open: true } : {}, h("summary", {}, words), inside);
   const draw = () => {
-    const cards = props.value || [];
+    const { facts = [], cards = [] } = props.value || {};
+    const open = [...root.querySelectorAll("details")].map((each) => each.open); // what was opened stays open while one fills in the form
+    const fact = ([name, text]) => [h("dt", {}, name), h("dd", {}, text)];
     const badge = ({ card, verdict, words }) => h("li", { "data-verdict": verdict }, h("strong", {}, card), h("span", {}, verdict), h("span", { class: "hint" }, words));
-    root.replaceChildren(...(cards.length ? [h("details", {}, h("summary", {}, t("training.cards")), h("ul", {}, ...cards.map(badge)))] : []));
+    if (!facts.length) return root.replaceChildren();
+    root.replaceChildren(
+      fold(t("training.whole-plan"), open[0], h("dl", {}, ...facts.flatMap(fact))),
+      fold(t("training.cards"), open[1], h("ul", {}, ...cards.map(badge))),
+    );
   };
   watch("value", draw);
   draw();

@@ -64,5 +64,12 @@ Studio.mask = () => {
       draw();
     },
     text: () => [...cells].join(""),
+    // One that was painted before: "0" or "1" a pixel, row by row.
+    set: (text) => {
+      side = surface.width = surface.height = Math.sqrt(text.length);
+      cells = Uint8Array.from(text, Number);
+      part.value = "none";
+      draw();
+    },
   };
 };

@@ -4,6 +4,7 @@ Studio.rooms.own = () => {
   const bench = Studio.bench("own");
   const files = Studio.saveLinks();
   const keys = {};
+  const slots = {}; // puts a picture that the studio has into each, or nothing
 
   // ---- two places to drop a picture into
   const slot = (name, title) => {
@@ -11,16 +12,24 @@ Studio.rooms.own = () => {
     const words = h("span", { class: "hint" }, t("own.drop"));
     const input = h("input", { id: `own_${name}`, type: "file", accept: "image/*" });
     const element = h("div", { class: "own-slot", "data-slot": name }, h("strong", {}, title), image, words, input, h("label", { class: "quiet", for: `own_${name}` }, t("own.choose")));
+    const lay = ({ key, src }, title) => {
+      keys[name] = key;
+      image.src = src;
+      image.alt = title;
+      put(words, title);
+      if (name === "a") mask.over(src);
+    };
+    const empty = () => {
+      delete keys[name];
+      image.removeAttribute("src");
+      put(words, t("own.drop"));
+    };
+    slots[name] = (picture) => (picture ? lay(picture, t("own.original")) : empty());
     const take = async (file) => {
       if (!file) return;
       try {
-        const answer = await Studio.answer(await fetch("/studio/own", { method: "POST", body: file, cache: "no-store" }));
-        keys[name] = answer.key;
-        image.src = answer.src;
-        image.alt = file.name;
-        put(words, file.name);
+        lay(await Studio.answer(await fetch("/studio/own", { method: "POST", body: file, cache: "no-store" })), file.name);
         bench.say("");
-        if (name === "a") mask.over(answer.src);
       } catch (error) {
         bench.say(error.told ? error.message : t("action.failed"));
       }
@@ -117,6 +126,7 @@ Studio.rooms.own = () => {
     h("div", { class: "modes own-tasks" }, ...tasks),
     why,
     h("div", { class: "own-slots" }, slot("a", t("own.first")), second),
+    h("p", { class: "hint" }, t("own.kept")),
     mask.element,
     h("div", { class: "room-form" }, strengthField, samples.field, seed.field, frames.field, go),
     bench.element,
@@ -124,5 +134,13 @@ Studio.rooms.own = () => {
     files.element,
   );
   choose("walk");
-  return { element, enter: size };
+  const recall = (settings) => {
+    choose(settings.task);
+    for (const [name, { input }] of Object.entries({ frames, samples, seed })) if (settings[name] !== undefined) input.value = settings[name];
+    if (settings.strength !== undefined) strength.value = settings.strength;
+    tell();
+    Object.entries(slots).forEach(([name, put]) => put(settings[name])); // one that is not here is not another one
+    if (task === "fill") mask.set(settings.mask || "0".repeat(settings.side ** 2));
+  };
+  return { element, enter: size, recall };
 };

@@ -30,6 +30,15 @@ Studio.recall = (element, props, tell) => {
     classes = null;
     return [which || "any", end || "same"];
   };
+  // A picture of ours from elsewhere, or one that the command line made, goes into the history, and is opened there.
+  Studio.keepMade = async (picture) => {
+    try {
+      const answer = await fetch("/studio/keep", { method: "POST", body: picture, cache: "no-store" });
+      Studio.showMade((await Studio.answer(answer)).key);
+    } catch (error) {
+      Studio.notice(error.told ? error.message : t("action.failed"));
+    }
+  };
   Studio.recalled = (wish, names) => names.map((name) => ({ __type__: "update", ...wish?.fields?.[name] }));
 
   const read = async (picture) => {
@@ -37,9 +46,12 @@ Studio.recall = (element, props, tell) => {
     try {
       if (picture.size > LARGEST) throw new Error(t("recall.large", { most: LARGEST >> 20 }));
       const answer = await fetch("/studio/dropped", { method: "POST", body: picture, cache: "no-store" });
-      Studio.bringBack(await Studio.answer(answer));
+      const told = await Studio.answer(answer);
+      Studio.bringBack(told);
+      Studio.notice(told.line, told.key, picture);
     } catch (error) {
-      Studio.notice(error.told || picture.size > LARGEST ? error.message : t("action.failed"));
+      const { key, ours } = error.body || {};
+      Studio.notice(error.told || picture.size > LARGEST ? error.message : t("action.failed"), key, ours && picture);
     }
   };
   file.addEventListener("change", () => {

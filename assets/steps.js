@@ -8,10 +8,14 @@ Studio.rooms.steps = () => {
   const bench = Studio.bench("steps");
   const files = Studio.saveLinks();
   const seed = h("input", { id: "steps_seed", type: "number", min: 0, step: 1, value: 0 });
+  const boxes = new Map();
   const tick = (set, value, words, id) => {
     const box = h("input", { type: "checkbox", id, checked: set.has(value), onchange: () => (box.checked ? set.add(value) : set.delete(value)) });
+    boxes.set(value, box);
     return h("label", { class: "tick" }, box, words);
   };
+  const countTicks = h("fieldset", {}, h("legend", {}, t("steps.counts.title")), ...COUNTS.map((count) => tick(chosen, count, String(count), `steps_${count}`)));
+  const samplerTicks = h("fieldset", {}, h("legend", {}, t("generation.sampler")), ...NAMES.map((name) => tick(used, name, t("generation.sampler." + name), `steps_${name}`)));
   const table = h("table", { class: "cells" });
   const go = h("button", { id: "steps_go", type: "button", class: "go" }, t("steps.go"));
   go.addEventListener("click", () => {
@@ -45,12 +49,26 @@ Studio.rooms.steps = () => {
     h("p", { class: "hint" }, t("mode.steps.why")),
     h("div", { class: "room-form" },
       h("label", { class: "field" }, t("generation.seed"), seed),
-      h("fieldset", {}, h("legend", {}, t("steps.counts.title")), ...COUNTS.map((count) => tick(chosen, count, String(count), `steps_${count}`))),
-      h("fieldset", {}, h("legend", {}, t("generation.sampler")), ...NAMES.map((name) => tick(used, name, t("generation.sampler." + name), `steps_${name}`))),
+      countTicks,
+      samplerTicks,
       go),
     bench.element,
     h("div", { class: "cells-scroll" }, table),
     files.element,
   );
-  return { element };
+  const recall = ({ seed: first, counts, samplers }) => {
+    seed.value = first;
+    // A number of steps that no box offers (a program may ask for any) gets one.
+    counts.filter((count) => !COUNTS.includes(count)).forEach((count) => {
+      COUNTS.push(count);
+      countTicks.append(tick(chosen, count, String(count), `steps_${count}`));
+    });
+    COUNTS.sort((one, other) => one - other);
+    for (const [group, values] of [[chosen, counts], [used, samplers]]) {
+      group.clear();
+      values.forEach((value) => group.add(value));
+    }
+    boxes.forEach((box, value) => (box.checked = chosen.has(value) || used.has(value)));
+  };
+  return { element, recall };
 };

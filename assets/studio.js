@@ -65,7 +65,7 @@ Studio.answer = async (response) => {
   if (response.status === 204) return null;
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
-  throw Object.assign(new Error(body.error || Studio.t("action.failed")), { status: response.status, told: Boolean(body.error) });
+  throw Object.assign(new Error(body.error || Studio.t("action.failed")), { status: response.status, told: Boolean(body.error), body });
 };
 
 // Numbers for people.

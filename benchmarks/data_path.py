@@ -1,19 +1,21 @@
 """Whether training ever waits for its pictures: the step with real batches against the step with one batch held fixed.
 
     python -m benchmarks.data_path
-    python -m benchmarks.data_path --preset standard --size 64 --rounds 15
+    python -m benchmarks.data_path --preset standard --size 64 --rounds 60
 
-All rows train the same network in one process, a block of steps each, round after round, there and back, so that whatever
-slows the machine for a while slows them all. Figures are medians over rounds, ratios are taken inside a round. A block begins
-with a few steps before the clock starts, as many as may have been read ahead while others were at work. Rounds beside which other programs were at work are left out where at least
-half of them are left. The file of the row
-"disk" is in the system's cache after the first round, as it would be in a run's second epoch where memory has room for it.
+All rows train the same network in one process, a short block of steps each, round after round, in another order every time, so
+that whatever slows the machine for a while slows them all. The fixed batch stands there twice: how far its second row is from
+1 is what chance does. Figures are medians over rounds, ratios are taken inside a round. A block begins with a few steps
+before the clock starts, as many as may have been read ahead while others were at work. Rounds beside which other programs
+were at work are left out where at least half of them are left. The file of the row "disk" is in the system's cache after
+the first round, as it would be in a run's second epoch where memory has room for it.
 
 Writes benchmarks/results/data_path.json.
 """
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
@@ -37,7 +39,8 @@ from ddpm_core.training.step import Gradients
 
 RESULTS = Path(__file__).parent / "results" / "data_path.json"
 FIXED = "fixed"
-ROWS = (FIXED, "device", "memory", "disk")
+AGAIN = "fixed, once more"
+ROWS = (FIXED, AGAIN, "device", "memory", "disk")
 
 
 class Fixed:
@@ -94,8 +97,9 @@ def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, 
     def batches(data_on: str) -> Batches:
         return Batches(images, config.batch_size, config.seed, device, data_on=data_on)
 
-    steps = {row: Steps(state, network, batches(row)) for row in ROWS if row != FIXED}
-    steps[FIXED] = Steps(state, network, cast(Batches, Fixed(batches("memory"))))
+    steps = {row: Steps(state, network, batches(row)) for row in ROWS if row not in (FIXED, AGAIN)}
+    for row in (FIXED, AGAIN):
+        steps[row] = Steps(state, network, cast(Batches, Fixed(batches("memory"))))
     for row in ROWS:
         steps[row].block(2)  # chooses kernels, and fills the system's cache
     count = max(3, round(seconds / steps[FIXED].block(2)))
@@ -103,7 +107,7 @@ def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, 
     found: list[dict[str, float]] = []
     quiet: list[dict[str, float]] = []
     for number in range(rounds):
-        order = ROWS if number % 2 == 0 else ROWS[::-1]
+        order = random.Random(number).sample(ROWS, len(ROWS))
         taken = {row: steps[row].block(count) for row in order}
         (found if watch.lap().disturbed else quiet).append(taken)
         print(json.dumps({row: round(1000 * taken[row], 2) for row in ROWS}), flush=True)
@@ -122,12 +126,14 @@ def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, 
 
 
 def summary(rounds: list[dict[str, float]], row: str) -> dict[str, Any]:
-    """One row over `rounds`, each {row: seconds a step}: milliseconds a step, and how many times as long as `FIXED`."""
-    ratios = [taken[row] / taken[FIXED] for taken in rounds]
+    """One row over `rounds`, each {row: seconds a step}: milliseconds a step, how many times as long as
+    `FIXED`, and between which ratios half of the rounds are."""
+    ratios = sorted(taken[row] / taken[FIXED] for taken in rounds)
+    outside = len(ratios) // 4
     return {
         "milliseconds": round(1000 * statistics.median(taken[row] for taken in rounds), 3),
         "times_fixed": round(statistics.median(ratios), 4),
-        "range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "half": [round(ratios[outside], 4), round(ratios[-1 - outside], 4)],
     }
 
 
@@ -136,8 +142,8 @@ def main() -> None:
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--size", type=int, choices=SIZES, default=32)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one row in one round")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one row in one round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--output", type=Path, default=RESULTS)

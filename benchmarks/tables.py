@@ -361,6 +361,26 @@ def memory(results: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def data_path(results: Path) -> str:
+    """A step with real batches beside a step with one batch held fixed."""
+    path = results / "data_path.json"
+    if not path.exists():
+        return NOT_YET
+    found: dict[str, Any] = json.loads(path.read_text())
+    lines = ["| pictures | ms a step | of the fixed batch's time | in half of the rounds |", "|---|---|---|---|"]
+    for name, row in found["rows"].items():
+        ratio = "" if name == "fixed" else f"**{100 * row['times_fixed']:.1f} %**"
+        half = "" if name == "fixed" else "{:.1f} to {:.1f} %".format(*(100 * end for end in row["half"]))
+        lines.append(f"| {name}: {row['where']} | {row['milliseconds']:.1f} | {ratio} | {half} |")
+    lines += [
+        "",
+        f"`{found['preset']}`, {found['size']} px, {found['pictures']:,} pictures, batches of {found['batch_size']}; medians over"
+        f" {found['rounds_counted']} rounds, {found['rounds_disturbed']} of {found['rounds']} with other programs at work."
+        f" {machine.in_words(found)}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _off(told: float, measured: float) -> str:
     return f"{100 * (told / measured - 1):+.0f} %"
 
@@ -373,6 +393,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "growing": growing,
     "presets": presets,
     "memory": memory,
+    "data_path": data_path,
     "samplers": samplers,
 }
 

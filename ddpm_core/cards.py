@@ -13,8 +13,8 @@ import torch
 # What to install instead. (PyTorch's release notes, "CUDA support matrix" of 2.11 to 2.13: the builds for CUDA 12.6 have kernels
 # for cards of 2014, Maxwell, to Hopper; those for CUDA 13 for Turing, the RTX 20 series, and later.)
 INSTALL = (
-    'pip uninstall -y torch torchvision; pip install "torch>=2.11,<2.14" "torchvision>=0.26,<0.29"'
-    " --index-url https://download.pytorch.org/whl/{}"
+    "pip uninstall -y torch torchvision, then the line that pytorch.org/get-started/locally shows for pip and CUDA {}"
+    ' (with "torch>=2.11,<2.14" "torchvision>=0.26,<0.29").'
 )
 # The oldest driver by CUDA's first number (NVIDIA, "CUDA compatibility": minor version compatibility).
 OLDEST_DRIVER = {12: 525, 13: 580}
@@ -67,7 +67,7 @@ def advice() -> str | None:
     if card.driver and card.driver < needed:
         old = f"The {card.name} is not used: its driver {card.driver} is too old for this torch (CUDA {torch.version.cuda})."
         if card.driver >= OLDEST_DRIVER[12] and (card.capability or TURING) < BLACKWELL:
-            return f"{old} Update it to {needed} or newer, or run: {INSTALL.format('cu126')}"
+            return f"{old} Update it to {needed} or newer, or: {INSTALL.format('12.6')}"
         return f"{old} Update it to {needed} or newer."
     return (
         f"The {card.name} is there, but torch does not reach it: restart the computer after a driver update,"
@@ -85,14 +85,14 @@ def other_build(number: int) -> str:
 
 
 def _install(card: Card) -> str:
-    """The command that installs the build of torch that suits `card` and its driver."""
+    """How to install the build of torch that suits `card` and its driver."""
     if card.capability is not None and card.capability < TURING:
-        return f"Such a card, the GTX 10 series and older, wants the build for CUDA 12.6: {INSTALL.format('cu126')}"
+        return f"Such a card, the GTX 10 series and older, wants the build for CUDA 12.6: {INSTALL.format('12.6')}"
     if not card.driver or card.driver >= OLDEST_DRIVER[13]:
-        return f"Run: {INSTALL.format('cu130')}"
+        return f"Do this: {INSTALL.format('13.0')}"
     if card.driver >= OLDEST_DRIVER[12] and (card.capability or TURING) < BLACKWELL:
-        return f"Run: {INSTALL.format('cu126')}"
-    return f"Update its driver ({card.driver}) to {OLDEST_DRIVER[13]} or newer, then run: {INSTALL.format('cu130')}"
+        return f"Do this: {INSTALL.format('12.6')}"
+    return f"Update its driver ({card.driver}) to {OLDEST_DRIVER[13]} or newer, then: {INSTALL.format('13.0')}"
 
 
 def nvidia_card() -> Card | None:

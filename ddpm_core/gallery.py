@@ -16,8 +16,9 @@ import os
 import re
 import shutil
 import struct
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddpm_core import atomic, recipes
+from ddpm_core import atomic, own_pictures, recipes, sheet
 from ddpm_core.config import NAME_PATTERN, check_name
 from ddpm_core.errors import DataError, UsageError
 from ddpm_core.recipes import read_recipe
@@ -35,6 +36,9 @@ FOLDER = "made"  # in the run's samples folder
 MOST_KEPT = 10_000  # pictures a run
 RESERVE = 512 << 20
 _MOST_PIXELS = 40_000_000
+_OWN = re.compile(r"Z_(redraw|fill|interpolate_own)_")  # in the names of what began from a person's own pictures
+_MOST_COMPARED = 50  # kept pictures that may be the one that is looked for: each is read
+_lock = threading.Lock()  # a picture of a person's own is not deleted while another that names it is being kept
 _NAME = re.compile(
     r"(?P<made>\d{8}T\d{12})Z_(?P<what>[a-z]{1,16})_(?P<seed>own|\d{1,19})_(?P<count>\d{1,7})"
     r"_(?P<sampler>[a-z0-9][a-z0-9+.-]{0,23})_(?P<steps>\d{1,4}|several)_[0-9a-f]{8}\.png",
@@ -70,8 +74,9 @@ class Difference:
         return self.differing == 0
 
 
-def keep(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry:
-    """Puts a finished PNG, with `recipe` inside (pictures.to_png_bytes), into its run's gallery: whole, or not at all.
+def keep(root: Path | str, png: bytes, recipe: dict[str, Any], own: Sequence[np.ndarray] = ()) -> Entry:
+    """Puts a finished PNG, with `recipe` inside (pictures.to_png_bytes), into its run's gallery: whole, or not at all; then
+    also the person's `own` pictures and mask that the recipe only names, see own_pictures.py.
 
     Raises `UsageError` for a recipe that could not be read back or a gallery that is full, `DataError` where the disk
     refuses, ValueError for a PNG with another recipe than this one.
@@ -88,17 +93,19 @@ def keep(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry:
     if sum(1 for _ in _names(folder)) >= MOST_KEPT:
         raise UsageError(f"the gallery of {run} is full, {MOST_KEPT:,} pictures: delete or move some from {folder}.")
     name = _name(recipe, png)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < RESERVE + len(png):
-            raise OSError(f"less than {RESERVE >> 20} MB are left")
-        with atomic.writing(folder / name, durable=True) as file:
-            file.write(png)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(
-            f"cannot keep the picture in {folder} ({reason}): free some space, or check permissions."
-        ) from None
+    with _lock:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(folder).free < RESERVE + len(png):
+                raise OSError(f"less than {RESERVE >> 20} MB are left")
+            with atomic.writing(folder / name, durable=True) as file:
+                file.write(png)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DataError(
+                f"cannot keep the picture in {folder} ({reason}): free some space, or check permissions."
+            ) from None
+        own_pictures.keep(root, run, own)
     entry = _entry(folder / name, run)
     assert entry is not None
     return entry
@@ -134,17 +141,31 @@ def find(root: Path | str, key: str) -> Entry:
 
 
 def same(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry | None:
-    """The kept picture that is this very file, byte for byte, by the hash in its name; None if it is not in the gallery."""
+    """The kept picture that is this one, whatever its file's layout: with this recipe and these pixels. None if there is none."""
     run, digest = _run(recipe), _digest(png)
-    names = [name for name in _names(Run(root, run).samples / FOLDER) if name.endswith(f"_{digest}.png")]
-    return _entry(Run(root, run).samples / FOLDER / max(names), run) if names else None
+    folder = Run(root, run).samples / FOLDER
+    alike = [name for name in _names(folder) if name.partition("Z_")[2].startswith(_about(recipe) + "_")]
+    alike.sort(key=lambda name: (name.endswith(f"_{digest}.png"), name), reverse=True)
+    for name in alike[:_MOST_COMPARED]:
+        if name.endswith(f"_{digest}.png") or _equal(folder / name, png, recipe):
+            return _entry(folder / name, run)
+    return None
 
 
 def remove(root: Path | str, key: str) -> None:
-    """Deletes one kept picture, because a person asked for it. Raises `UsageError` if it is not there, `DataError`."""
-    path = find(root, key).path
+    """Deletes one kept picture, because a person asked for it, and their own pictures that no other one names.
+
+    Raises `UsageError` if it is not there, `DataError`.
+    """
+    entry = find(root, key)
+    path, folder = entry.path, entry.path.parent
     try:
-        path.unlink(missing_ok=True)
+        with _lock:
+            own = own_pictures.named_by(path) if _OWN.search(path.name) else set()
+            path.unlink(missing_ok=True)
+            if own:
+                others = [folder / name for name in _names(folder) if _OWN.search(name)]
+                own_pictures.forget(root, entry.run, own, others)
     except OSError as error:
         raise DataError(f"cannot delete {path} ({error.strerror or error}): check the folder's permissions.") from None
 
@@ -180,11 +201,26 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
 
 def _name(recipe: dict[str, Any], png: bytes) -> str:
     now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+    # The hash makes names differ that two programs give in the same microsecond.
+    return f"{now:%Y%m%dT%H%M%S%f}Z_{_about(recipe)}_{_digest(png)}.png"
+
+
+def _about(recipe: dict[str, Any]) -> str:
     seed = recipe["seeds"][0] if "seeds" in recipe else "own"
     sampler, steps = (x if not isinstance(x, list) else "several" for x in (recipe["sampler"], recipe["steps"]))
-    # The hash makes names differ that two programs give in the same microsecond.
-    count = recipes.count(recipe)
-    return f"{now:%Y%m%dT%H%M%S%f}Z_{recipe['what']}_{seed}_{count}_{sampler}_{steps}_{_digest(png)}.png"
+    return f"{recipe['what']}_{seed}_{recipes.count(recipe)}_{sampler}_{steps}"
+
+
+def _equal(path: Path, png: bytes, recipe: dict[str, Any]) -> bool:
+    """Whether a kept file has this recipe and the pixels of this PNG."""
+    try:
+        kept = path.read_bytes()
+        if read_recipe(kept) != recipe:
+            return False
+        pairs = zip(sheet.cut(recipe, pixels(kept)), sheet.cut(recipe, pixels(png)), strict=True)
+        return all(difference(a, b).equal for a, b in pairs)
+    except (OSError, UsageError):
+        return False
 
 
 def _digest(png: bytes) -> str:

@@ -11,8 +11,10 @@
 | classes | the class of each picture (null: none); for "interpolate" and "pad" of the two ends and four corners, mixed between |
 | seeds | one a picture; for "interpolate" the two ends, for "pad" the four corners |
 | mix | one row a picture, 0 to 1: [way from first to second], or [across, down] the pad |
-| ema | length of the weight average; a list for "ema" |
-| pictures, mask, level | hashes of a person's own pictures and mask; the noise level (sigma) that it was redrawn from |
+| ema, ema_step | length of the weight average; a list for "ema", and the training step that these averages end at |
+| pictures, mask | hashes of a person's own pictures and mask, see own_pictures.py |
+| level, strength | the noise level (sigma) that a picture was redrawn from, and what was asked for, 0 to 1 |
+| stops | for "trajectory": the network calls that are shown, above what it was given, below what it made of that |
 
 A PNG may come from anywhere. So what is read from one is bounded in size and has only these fields, each of its type and in
 its range; whether the run is there, or the sampler is one of ours, is for those to say who use it.
@@ -35,7 +37,7 @@ from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.pictures import RECIPE_KEY
 
 VERSION = 1
-WHATS = ("sample", "interpolate", "pad", "redraw", "fill", "compare", "steps", "ema")
+WHATS = ("sample", "interpolate", "pad", "redraw", "fill", "compare", "steps", "ema", "trajectory")
 MOST_BYTES = 64 << 20  # of a PNG; our largest are a few MB
 _MOST_TEXT = 1 << 20  # of a recipe; 1024 pictures with seed, class and mix are 0.1 MB
 _SEAL = re.compile(rb"ddpm-studio sha256:([0-9a-f]{64})")  # how every file of checkpoint.py ends
@@ -112,7 +114,7 @@ def count(recipe: dict[str, Any]) -> int:
     times = len(recipe.get("mix") or recipe.get("seeds") or recipe["pictures"])
     for name in ("models", "sampler", "steps", "ema"):
         times *= len(recipe[name]) if isinstance(recipe.get(name), list) else 1
-    return times
+    return times * 2 * len(recipe["stops"]) if recipe["what"] == "trajectory" else times
 
 
 def model_hash(path: Path | str) -> str:
@@ -209,6 +211,9 @@ _FIELDS: dict[str, tuple[_Check, str]] = {
     "pictures": _list(_HASH, 1, 2),
     "mask": _HASH,
     "level": _number(0, 1e6),
+    "strength": _number(0, 1),
+    "ema_step": _whole(0, 2**53),
+    "stops": _list(_whole(1, 2000), 1, 64),
 }
 _NEEDS: dict[str, tuple[str, ...]] = {
     "sample": ("seeds",),
@@ -219,6 +224,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "compare": ("models", "seeds"),
     "steps": ("seeds",),
     "ema": ("seeds", "ema"),
+    "trajectory": ("seeds", "stops"),
 }
 
 

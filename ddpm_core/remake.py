@@ -3,6 +3,7 @@
 What this version cannot set is refused, never left out: another picture would pass for the one that was asked for.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ import numpy as np
 from ddpm_core import recipes, shelf
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import CheckpointError, UsageError
+from ddpm_core.exploring import parts as explored
+from ddpm_core.exploring.stop import Part
 
 if TYPE_CHECKING:
-    from ddpm_core.generator import Generator, Preview
+    from ddpm_core.generator import Generator, Preview, Turn
 
 WHATS = ("sample", "interpolate", "pad", "compare")
 HOW = ("sampler", "steps")  # the fields that Generator.sample, .interpolate and .pad take by these names,
@@ -29,6 +32,19 @@ def models(root: Path | str, recipe: dict[str, Any]) -> list[shelf.Card]:
     """
     here = {card.key: card for card in shelf.cards(Path(root))}
     return [_find(here, model) for model in (recipe["models"] if recipe["what"] == "compare" else [recipe])]
+
+
+def parts(
+    recipe: dict[str, Any], root: Path | str = ".", turn: "Turn" = contextlib.nullcontext
+) -> "Callable[[Generator], Iterator[Part]]":
+    """What each of the recipe's models has to do for its pictures, one walk after the other; see `exploring.parts.of`.
+
+    Raises `UsageError` for what cannot be done here, also where a person's own picture is gone from under `root`.
+    """
+    if explored.known(recipe):
+        return explored.of(recipe, root, turn)
+    one, count = walk(recipe), recipes.count(recipe) // len(recipe.get("models", [recipe]))
+    return lambda generator: iter([Part(1, count, one(generator))])
 
 
 def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ddpm_core import pictures
+from ddpm_core import pictures, sheet
 
 
-def grid(made: np.ndarray) -> Image.Image:
+def grid(made: np.ndarray, columns: int | None = None) -> Image.Image:
     """uint8 (N, H, W, C) -> RGBA, nothing between the pictures.
 
     The gap grows with the picture: grids of pictures of another size then have the same shape.
     """
-    image = pictures.grid(made, gap=gap(made)).convert("RGB")
+    image = pictures.grid(made, columns, gap(made)).convert("RGB")
     # Where pictures.grid paints white paper, the page's own ground shall show: its pictures become 0, its paper 255.
-    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), gap=gap(made))
+    paper = pictures.grid(np.zeros((*made.shape[:3], 1), np.uint8), columns, gap(made))
     image.putalpha(ImageOps.invert(paper))
     return image
 
@@ -27,7 +27,7 @@ def cells(made: np.ndarray) -> dict[str, Any]:
 
 
 def gap(made: np.ndarray) -> int:
-    return max(1, made.shape[1] // 16)
+    return sheet.shown_gap(made.shape[1])
 
 
 def thinned(made: np.ndarray, most: int) -> np.ndarray:

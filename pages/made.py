@@ -17,6 +17,7 @@ from starlette.routing import Route
 from ddpm_core import gallery, pictures, recipes
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.gallery import Entry
+from ddpm_core.runs import all_runs
 from pages import drawing, recall
 from pages.texts import t
 
@@ -47,6 +48,7 @@ class Made:
             Route("/studio/recall" + key, _told(self.recall), methods=["GET"]),
             Route("/studio/forget" + key, _told(self.forget), methods=["POST"]),
             Route("/studio/dropped", self.dropped, methods=["POST"]),
+            Route("/studio/keep", self.keep, methods=["POST"]),
             Route("/studio/trail/{name}", _told(self.trail), methods=["GET"]),
         ]
 
@@ -84,7 +86,7 @@ class Made:
 
     def recall(self, request: Request) -> Response:
         """The settings of a kept picture, for the form."""
-        return _json(recall.settings(self.root, _recipe(_read(self._find(request)))))
+        return _json(self._recalled(_recipe(_read(self._find(request)))))
 
     def forget(self, request: Request) -> Response:
         """Deletes a kept picture; the page has asked before."""
@@ -93,17 +95,32 @@ class Made:
 
     async def dropped(self, request: Request) -> Response:
         """Body: a PNG. The settings of its recipe, and its key if it is in the gallery."""
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > recipes.MOST_BYTES:
-                return _json({"error": t("recall.large", most=recipes.MOST_BYTES >> 20)}, 409)
-        return await run_in_threadpool(_told(lambda _: self._dropped(bytes(content))), request)
+        return await _sent(request, self._dropped)
+
+    async def keep(self, request: Request) -> Response:
+        """Body: a PNG with a recipe of a run that is here. Puts it into the gallery as it is, if it is not there; its key."""
+        return await _sent(request, self._keep)
 
     def _dropped(self, png: bytes) -> Response:
         recipe = _recipe(png)
         kept = gallery.same(self.root, png, recipe)
-        return _json({**recall.settings(self.root, recipe), "key": kept.key if kept else None})
+        where = {"key": kept.key if kept else None}
+        try:
+            return _json({**self._recalled(recipe), **where})
+        except StudioError as error:  # it can be kept, and often be made again, all the same
+            return _json({"error": sentence(error), "ours": True, **where}, 409)
+
+    def _keep(self, png: bytes) -> Response:
+        recipe = _recipe(png)
+        gallery.pixels(png)  # whole
+        run = recipe.get("models", [recipe])[0]["run"]
+        if run not in [known.name for known in all_runs(self.root)]:
+            raise UsageError(t("recall.no-run", run=run))
+        kept = gallery.same(self.root, png, recipe) or gallery.keep(self.root, png, recipe)
+        return _json({"key": kept.key})
+
+    def _recalled(self, recipe: dict[str, Any]) -> Told:
+        return recall.with_own(self.root, recipe, recall.settings(self.root, recipe))
 
     def trail(self, request: Request) -> Response:
         """Step by step how the last pictures came to be."""
@@ -164,6 +181,16 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
             return _json({"error": sentence(error)}, 409)
 
     return tells
+
+
+async def _sent(request: Request, answer: Callable[[bytes], Response]) -> Response:
+    """The answer to a PNG that was sent as the body, which is never larger than a picture of ours."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > recipes.MOST_BYTES:
+            return _json({"error": t("recall.large", most=recipes.MOST_BYTES >> 20)}, 409)
+    return await run_in_threadpool(_told(lambda _: answer(bytes(content))), request)
 
 
 def _json(content: Any, status: int = 200) -> JSONResponse:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_core import remake
+from ddpm_core import own_pictures, pictures, remake
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
+from ddpm_core.exploring import parts as explored
+from pages.explorer import averages, inbox, own
 from pages.explorer.classes import ANY
 from pages.generation import LARGEST_SEED, LONGEST_SLIDER, MOST, SAME
 from pages.texts import number, t
@@ -25,6 +27,8 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
 
     Raises `UsageError` where a model is not here as it was, or the form has no place for a setting.
     """
+    if explored.known(recipe):
+        return _trajectory(root, recipe) if recipe["what"] == "trajectory" else _room(root, recipe)
     how = remake.how(recipe)
     keys = [card.key for card in remake.models(root, recipe)]
     seeds = recipe["seeds"]
@@ -99,6 +103,8 @@ def words(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 def _value(name: str, value: Any) -> str:
     if name == "seeds":
         return _seeds(value)
+    if name == "ema_step":
+        return number(value)
     if name == "mix":
         return t("recall.mix", count=len(value))
     if name == "sampler":
@@ -119,14 +125,87 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:12])) + (" …" if len(seeds) > 12 else "")
 
 
-def _row(seeds: Sequence[int], name: str) -> int:
+def _row(seeds: Sequence[int], name: str, most: int | None = None) -> int:
     """How many they are, if they count up by one, as the form's do."""
     if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
         raise UsageError(t("recall.row"))
-    _check(name, len(seeds), MOST[name])
+    _check(name, len(seeds), most or MOST[name])
     return len(seeds)
 
 
 def _check(name: str, count: int, most: int) -> None:
     if count > most:
         raise UsageError(t("recall.many", name=t("recall.name." + name), count=count, most=most))
+
+
+# ---- what the explorers made
+
+
+def with_own(root: Path, recipe: dict[str, Any], told: Told) -> Told:
+    """The same with the person's own pictures for the page; where one is not here, the line says so."""
+    room = told.get("room", {})
+    if not room.get("own"):
+        return told
+    room, line = {**room}, told["line"]
+    try:
+        for slot, digest in room.pop("own").items():
+            picture = own_pictures.find(root, recipe["run"], digest)
+            # Shown as squares, not blurred: this is what the model saw.
+            src = pictures.to_data_uri(picture, scale=max(1, inbox.THUMB // len(picture)))
+            room[slot] = {**inbox.bring(pictures.to_png_bytes(picture)), "src": src}
+        if "mask" in recipe:
+            mask = own_pictures.find(root, recipe["run"], recipe["mask"])
+            room["mask"] = "".join("1" if covered else "0" for covered in mask.ravel())
+    except UsageError:
+        line = f"{line} {t('recall.own')}"
+    return {**told, "room": room, "line": line}
+
+
+def _trajectory(root: Path, recipe: dict[str, Any]) -> Told:
+    """The form makes its picture, and the canvas tells how that came to be."""
+    told = settings(root, {**{name: value for name, value in recipe.items() if name != "stops"}, "what": "sample"})
+    return {**told, "line": t("recall.done", title=title(recipe), button=t(BUTTONS[told["mode"]]))}
+
+
+def _room(root: Path, recipe: dict[str, Any]) -> Told:
+    """For what an explorer made that has a room of its own: also `room`, what that takes (its file in assets/), where a person's
+    own pictures are still hashes, see `with_own`."""
+    explored.check(recipe)
+    (card,) = remake.models(root, recipe)
+    what, seeds, rest = recipe["what"], recipe.get("seeds", [0]), ""
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
+    fields: dict[str, Any] = {"model": {"value": card.key}}
+    if what in ("ema", "redraw", "fill"):
+        steps = recipe["steps"]
+        fields |= {"sampler": {"value": recipe["sampler"]}}
+        fields |= {"steps": {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}}
+    if what == "steps":
+        mode, button = "steps", "steps.go"
+        room = {"seed": seeds[0], "counts": recipe["steps"], "samplers": recipe["sampler"]}
+    elif what == "ema":
+        mode, button = "averages", "averages.go"
+        room = {"seed": seeds[0], "samples": _row(seeds, "samples", averages.MOST)}
+    else:
+        mode, (room, rest) = "own", _own(recipe, card.size)
+        button = "own.go." + room["task"]
+    line = t("recall.done", title=title(recipe), button=t(button))
+    line = f"{line} {t('recall.rest', names=rest)}" if rest else line
+    return {"mode": mode, "fields": fields, "room": room, "line": line}
+
+
+def _own(recipe: dict[str, Any], size: int) -> tuple[Told, str]:
+    """For the room of a person's own pictures; and what cannot be set there."""
+    task = "walk" if recipe["what"] == "interpolate" else recipe["what"]
+    room: Told = {"task": task, "side": size, "own": dict(zip("ab", recipe["pictures"], strict=False))}
+    if task == "walk":
+        _check("frames", len(recipe["mix"]), own.MOST_FRAMES)
+        rest = "" if recipe["steps"] == own.WALK_STEPS else t("recall.name.steps")
+        return {**room, "frames": len(recipe["mix"])}, rest
+    room |= {"seed": recipe["seeds"][0], "samples": _row(recipe["seeds"], "samples", own.MOST_SAMPLES)}
+    if task == "fill":
+        return room, ""
+    percent = 100 * recipe.get("strength", -1)
+    if percent < 0 or abs(percent - round(percent)) > 1e-6:
+        return room, t("recall.name.strength")
+    return {**room, "strength": round(percent)}, ""

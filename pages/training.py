@@ -86,7 +86,7 @@ def build(session: "Session") -> gr.Button:
                         start = gr.Button(t("training.go"), variant="primary", elem_id="start")
                         watch = gr.Button(t("training.watch"), visible=False, elem_id="watch")
                 message = widgets.line("start_message")
-                cards = widgets.cards()
+                whole_plan = widgets.plan()
             peek_view = widgets.peek()
 
     form: list[Any] = [
@@ -101,7 +101,7 @@ def build(session: "Session") -> gr.Button:
     gr.on(None, lambda: present(session), outputs=form, **quiet)
     looked_at = [dataset, size, crop, background, colour]
     gr.on(None, lambda *chosen: peek(session, *chosen), looked_at, peek_view, trigger_mode="always_last", **quiet)
-    told = [forecast_line, cards]
+    told = [forecast_line, whole_plan]
     gr.on(None, lambda *filled: forecast(session, *filled), form, told, trigger_mode="always_last", **quiet)
 
     dataset.input(lambda chosen: _epochs(session, chosen), dataset, epochs, **quiet)
@@ -161,8 +161,8 @@ def begin(session: "Session", *form: Any) -> tuple[str, Any]:
     return t("training.begun", run=run.name), gr.update(visible=True)
 
 
-def forecast(session: "Session", *form: Any) -> tuple[str, list[dict[str, str]]]:
-    """What this form will cost, in a line or two, and how it would be on other cards; or what is wrong with it."""
+def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
+    """What this form will cost, in a line or two, fact by fact, and how it would be on other cards; or what is wrong with it."""
     try:
         settings, resume = read(*form, root=session.root)
         info = catalogue.describe(settings.dataset, session.data_dir, colour=settings.colour)
@@ -174,10 +174,11 @@ def forecast(session: "Session", *form: Any) -> tuple[str, list[dict[str, str]]]
         step = status.step if status else 0
         found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.turns)
     except StudioError as error:
-        return _sentence(error), []
+        return _sentence(error), {}
     text = " ".join(filter(None, (found.text, found.hint)))
     others = [plan_sheet.card(found, fit) for fit in found.fits]
-    return text, [{"card": card, "verdict": verdict, "words": words} for card, verdict, words in others]
+    cards = [{"card": card, "verdict": verdict, "words": words} for card, verdict, words in others]
+    return text, {"facts": plan_sheet.facts(found), "cards": cards}
 
 
 def peek(

@@ -91,9 +91,10 @@ def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
     return _widget(elem_id, f'<p class="line" role="{role}"></p>', "Studio.line(element, props, watch)", value)
 
 
-def cards() -> gr.HTML:
-    """How a run would be on cards of several sizes; its value is a list of {card, verdict, words}."""
-    return _widget("cards", '<section class="cards"></section>', "Studio.cards(element, props, watch)")
+def plan() -> gr.HTML:
+    """The plan of a run, fact by fact, and how it would be on cards of several sizes; its value is {facts, cards} of
+    `training.forecast`."""
+    return _widget("plan", '<section class="plan"></section>', "Studio.plan(element, props, watch)")
 
 
 def peek() -> gr.HTML:

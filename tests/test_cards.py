@@ -66,8 +66,8 @@ def test_a_gtx_10_is_told_what_to_install(machine):
     machine(GTX_1060, name="NVIDIA GeForce GTX 1060", smi="NVIDIA GeForce GTX 1060, 560.35.03, 6.1")
     said = devices.advice()
     assert said is not None and "\n" not in said
-    assert "GTX 1060" in said and "CUDA 12.6" in said and "download.pytorch.org/whl/cu126" in said
-    with pytest.raises(UsageError, match="whl/cu126.*--device cpu"):
+    assert "GTX 1060" in said and "CUDA 12.6" in said and "pytorch.org/get-started/locally" in said
+    with pytest.raises(UsageError, match="CUDA 12.6.*--device cpu"):
         devices.choose("cuda")
 
 
@@ -80,12 +80,16 @@ def test_the_second_card_is_taken_where_the_first_is_too_old(machine):
 @pytest.mark.parametrize(
     ("cuda", "smi", "says"),
     [
-        (None, "NVIDIA GeForce RTX 3060, 580.65.06, 8.6", ["built for processors only", "whl/cu130"]),
-        (None, "NVIDIA GeForce RTX 3060, 550.120, 8.6", ["built for processors only", "whl/cu126"]),
-        (None, "NVIDIA GeForce GTX 1080, 580.65.06, 6.1", ["GTX 10 series", "whl/cu126"]),
-        (None, "NVIDIA GeForce RTX 5090, 570.86.10, 12.0", ["Update its driver (570) to 580", "whl/cu130"]),
+        (None, "NVIDIA GeForce RTX 3060, 580.65.06, 8.6", ["built for processors only", "pip and CUDA 13.0"]),
+        (None, "NVIDIA GeForce RTX 3060, 550.120, 8.6", ["built for processors only", "pip and CUDA 12.6"]),
+        (None, "NVIDIA GeForce GTX 1080, 580.65.06, 6.1", ["GTX 10 series", "pip and CUDA 12.6"]),
+        (None, "NVIDIA GeForce RTX 5090, 570.86.10, 12.0", ["Update its driver (570) to 580", "pip and CUDA 13.0"]),
         (None, "NVIDIA GeForce RTX 2060, 470.57.02", ["Update its driver (470) to 580"]),
-        ("13.0", "NVIDIA GeForce RTX 3060, 550.120, 8.6", ["driver 550 is too old", "580 or newer", "whl/cu126"]),
+        (
+            "13.0",
+            "NVIDIA GeForce RTX 3060, 550.120, 8.6",
+            ["driver 550 is too old", "580 or newer", "pip and CUDA 12.6"],
+        ),
         ("13.0", "NVIDIA GeForce RTX 5090, 570.86.10, 12.0", ["driver 570 is too old", "580 or newer"]),
         ("12.6", "NVIDIA GeForce RTX 3060, 470.57.02, 8.6", ["driver 470 is too old", "525 or newer"]),
         ("13.0", "NVIDIA GeForce RTX 3060, 580.65.06, 8.6", ["does not reach it", "--gpus all"]),
@@ -125,7 +129,7 @@ def test_the_driver_is_read_where_nvidias_tool_is_missing(machine, monkeypatch):
     text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n"
     monkeypatch.setattr(Path, "read_text", lambda self: text)
     assert cards.nvidia_card() == cards.Card("NVIDIA card", 535, None)
-    assert "whl/cu126" in (devices.advice() or "")
+    assert "pip and CUDA 12.6" in (devices.advice() or "")
 
 
 def test_nvidias_tool_is_asked_and_a_broken_one_survived(monkeypatch, tmp_path):

@@ -27,11 +27,12 @@ OF_EACH_KIND = [
     {**SAMPLE, "what": "interpolate", "seeds": [4, 5], "mix": [[0], [0.1], [1]]},
     {"version": 1, "what": "interpolate", **MODEL, **HOW, "pictures": ["0" * 16, "f" * 16], "mix": [[0.5]]},
     {**SAMPLE, "what": "pad", "seeds": [4, 5, 6, 7], "mix": [[0, 0.25], [1 / 3, 1]]},
-    {**SAMPLE, "what": "redraw", "pictures": ["0" * 16], "level": 1.25},
+    {**SAMPLE, "what": "redraw", "pictures": ["0" * 16], "level": 1.25, "strength": 0.5},
     {**SAMPLE, "what": "fill", "pictures": ["0" * 16], "mask": "a" * 16},
     {"version": 1, "what": "compare", "models": [MODEL, {**MODEL, "size": 64}], **HOW, "seeds": [9]},
     {**SAMPLE, "what": "steps", "sampler": ["ddim", "unipc3"], "steps": [5, 10, 20]},
-    {**SAMPLE, "what": "ema", "ema": [0.05, 0.1]},
+    {**SAMPLE, "what": "ema", "ema": [0.05, 0.1], "ema_step": 2304},
+    {**SAMPLE, "what": "trajectory", "seeds": [9], "stops": [1, 2, 4, 20]},
 ]
 
 
@@ -91,7 +92,7 @@ class TestThereAndBack:
         assert recipes.read_recipe(png_with(recipe))["mix"] == mix
 
     def test_how_many_pictures(self):
-        assert [recipes.count(recipe) for recipe in OF_EACH_KIND] == [3, 3, 3, 1, 2, 3, 3, 2, 18, 6]
+        assert [recipes.count(recipe) for recipe in OF_EACH_KIND] == [3, 3, 3, 1, 2, 3, 3, 2, 18, 6, 8]
 
     def test_a_large_enlarged_picture(self):
         assert recipes.read_recipe(png_with(SAMPLE, scale=200)) == SAMPLE
@@ -196,6 +197,9 @@ class TestStrict:
         ("pictures", [[], ["0" * 15], ["0" * 16] * 3, "0" * 16]),
         ("mask", ["g" * 16, ["0" * 16]]),
         ("level", [-1, math.inf, "1"]),
+        ("strength", [-0.1, 1.1, math.nan, "1"]),
+        ("ema_step", [-1, 1.0, "1"]),
+        ("stops", [[], [0], [2001], 3, [1] * 65]),
         ("models", [[], {}, [{}], [MODEL] * 33, [{**MODEL, "size": 0}], [{**MODEL, "more": 1}]]),
     ]
 

@@ -123,6 +123,61 @@ class TestWalk:
         assert re.search(words, refused(remake.walk, recipe_of(best, what, **fields)))
 
 
+class TestParts:
+    def test_a_grid_is_one_part(self, best):
+        generator = Generator.load(best, "cpu")
+        (part,) = remake.parts(recipe_of(best))(generator)
+        assert (part.share, part.count) == (1, 2)
+        assert np.array_equal(list(part.walk)[-1].pictures, list(generator.sample([5, 6], 3, "ddim"))[-1].pictures)
+
+    def test_of_a_comparison_each_model_has_its_own_pictures(self, best):
+        model = {key: recipe_of(best)[key] for key in ("run", "model", "hash", "trained_steps", "size")}
+        recipe = recipes.compose("compare", models=[model, model], sampler="ddim", steps=3, seeds=[1, 2, 3])
+        (part,) = remake.parts(recipe)(Generator.load(best, "cpu"))
+        assert part.count == 3 == len(list(part.walk)[-1].pictures)
+
+    def test_steps_side_by_side_are_a_part_each(self, best):
+        generator = Generator.load(best, "cpu")
+        recipe = recipe_of(best, "steps", seeds=[5], sampler=["ddim", "heun"], steps=[2, 3])
+        parts = list(remake.parts(recipe)(generator))
+        assert [part.share for part in parts] == [part / 13 for part in (2, 3, 3, 5)]
+        asked = [("ddim", 2), ("ddim", 3), ("heun", 2), ("heun", 3)]
+        for part, (sampler, steps) in zip(parts, asked, strict=True):
+            assert np.array_equal(
+                list(part.walk)[-1].pictures, list(generator.sample([5], steps, sampler))[-1].pictures
+            )
+
+    @pytest.mark.parametrize(
+        ("what", "fields", "words"),
+        [
+            ("redraw", {"pictures": ["0" * 16], "level": 1.0, "eta": 0.5}, "made with eta"),
+            ("redraw", {"pictures": ["0" * 16], "level": 1.0, "sampler": "magic"}, "the sampler magic"),
+            ("redraw", {"pictures": ["0" * 16] * 2, "level": 1.0}, "from 2 own ones"),
+            ("redraw", {"pictures": ["0" * 16], "level": 1.0}, "the picture that this was made from is not here"),
+            ("fill", {"pictures": ["0" * 16], "mask": "0" * 16}, "the picture that this was made from is not here"),
+            ("interpolate", {"seeds": None, "pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "first picture .* is not here"),
+            ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[0], [1]]}, "made with seeds"),
+            ("steps", {"seeds": [1, 2], "sampler": ["ddim"], "steps": [3]}, "has 2 seeds"),
+            ("steps", {"seeds": [1], "sampler": ["ddim", "magic"], "steps": [3]}, "the sampler magic"),
+            ("ema", {"ema": [0.1], "guidance": 2.0}, "made with guidance"),
+            ("trajectory", {"stops": [1, 2]}, "has 2 seeds"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_set_is_never_left_out(self, tmp_path, best, what, fields, words):
+        import re
+
+        assert re.search(words, refused(remake.parts, recipe_of(best, what, **fields), tmp_path))
+
+    def test_a_noise_level_between_two_steps_is_refused(self, tmp_path, best):
+        from ddpm_core import own_pictures
+
+        picture = np.zeros((16, 16, 3), np.uint8)
+        own_pictures.keep(tmp_path, "toys", [picture])
+        recipe = recipe_of(best, "redraw", pictures=[recipes.picture_hash(picture)], level=1.2345)
+        parts = remake.parts(recipe, tmp_path)(Generator.load(best, "cpu"))
+        assert "noise level 1.2345, where none of 3 steps" in refused(next, parts)
+
+
 def test_needs_no_torch():
     import subprocess
     import sys

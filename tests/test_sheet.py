@@ -74,3 +74,54 @@ def test_a_sheet_that_is_laid_out_otherwise_is_refused():
 
 def test_where_a_picture_lies():
     assert [sheet.place(grid(5), index) for index in range(5)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4, 6, 7])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_grid_of_any_width_there_and_back(columns, scale):
+    made, recipe = noise(7), grid(7)
+    drawn = pictures.enlarge(pictures.grid(made, columns), scale)
+    (back,) = sheet.cut(recipe, np.asarray(drawn))
+    assert np.array_equal(back, made) and sheet.layout(recipe, np.asarray(drawn)) == (columns, scale)
+    assert np.array_equal(np.asarray(sheet.draw(recipe, [made], scale, columns)), np.asarray(drawn))
+
+
+def test_no_two_layouts_have_one_size():
+    """Otherwise a sheet could be cut up wrongly, and another picture would pass for a spoiled one."""
+    for size in (1, 16, 30):
+        for count in (1, 2, 7, 24):
+            step, seen = size + 2, set()
+            for columns in range(1, count + 1):
+                rows = -(-count // columns)
+                for scale in range(1, 40):
+                    shape = ((rows * step + 2) * scale, (columns * step + 2) * scale)
+                    assert shape not in seen
+                    seen.add(shape)
+
+
+def test_each_kind_has_its_own_columns():
+    steps = recipes.compose("steps", **MODEL, seeds=[1], sampler=["ddim", "heun"], steps=[2, 3, 5])
+    averages = recipes.compose("ema", **MODEL, **HOW, seeds=[1, 2], ema=[0.1, 0.2, 0.25])
+    story = recipes.compose("trajectory", **MODEL, **HOW, seeds=[1], stops=[1, 2, 4, 5])
+    assert [sheet.columns_of(recipe) for recipe in (steps, averages, story, grid(5))] == [3, 2, 4, 3]
+    assert [recipes.count(recipe) for recipe in (steps, averages, story)] == [6, 6, 8]
+    assert sheet.place(steps, 4) == (1, 1)
+    assert sheet.draw(steps, [noise(6)], 1).size == (3 * 18 + 2, 2 * 18 + 2)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grid_as_the_page_shows_it(side, channels):
+    """Saved from the page with the browser's own menu: the paper between its pictures is transparent there."""
+    from pages import drawing
+
+    made, recipe = noise(5, side, channels), grid(5, size=side)
+    (back,) = sheet.cut(recipe, gallery.pixels(pictures.to_png_bytes(drawing.grid(made), recipe=recipe)))
+    assert np.array_equal(back, np.broadcast_to(made, (5, side, side, 3)))
+
+
+def test_one_picture_without_anything_around_it():
+    made = noise(1)
+    recipe = recipes.compose("pad", **MODEL, **HOW, seeds=[1, 2, 3, 4], mix=[[0.5, 0.25]])
+    assert np.array_equal(sheet.cut(recipe, made[0])[0], made)
+    assert np.array_equal(sheet.cut(grid(1), made[0])[0], made)

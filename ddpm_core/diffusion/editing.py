@@ -147,8 +147,18 @@ def start_row(strength: Any, levels: Tensor, size: int) -> int:
     """
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         raise UsageError(f"strength is {strength!r}: choose a number from 0 (the picture itself) to 1 (a new one).")
-    angles = torch.atan2(levels[:, 1], levels[:, 0] * (size / SHAPES))
+    angles = _angles(levels, size)
     return int((angles - strength * angles[0]).abs().argmin())
+
+
+def strength_of(row: int, levels: Tensor, size: int) -> float:
+    """The strength that means this row of a staircase: `start_row(strength_of(row, levels, size), levels, size) == row`."""
+    angles = _angles(levels, size)
+    return float(angles[row] / angles[0])
+
+
+def _angles(levels: Tensor, size: int) -> Tensor:
+    return torch.atan2(levels[:, 1], levels[:, 0] * (size / SHAPES))
 
 
 def _start(picture: Tensor, levels: Tensor, strength: Any, noise: Tensor) -> tuple[Tensor, Tensor]:

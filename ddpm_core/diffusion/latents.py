@@ -58,6 +58,8 @@ def noise_after(noise: Tensor) -> Callable[[int], Tensor]:
 def _mix(a: Tensor, b: Tensor, weight: float) -> Tensor:
     if weight in (0, 1):  # exactly the seed's own picture: cos(pi / 2) is not quite 0
         return b if weight else a
+    if torch.equal(a, b):  # from a seed to itself: they are not independent, and their sum would be too loud
+        return a
     return math.cos(weight * math.pi / 2) * a + math.sin(weight * math.pi / 2) * b
 
 

@@ -11,18 +11,24 @@ HIGHEST = {"step": "feature maps", "update": "the update", "grid": "sample grids
 
 
 def sheet(plan: Forecast) -> str:
-    """Some twenty lines: pictures, network, batch, steps, time, memory piece by piece, disk; then other cards."""
+    """Some twenty lines: `facts`, then other cards."""
+    return "\n".join([*(f"  {name:9} {text}" for name, text in facts(plan)), "", *cards(plan)])
+
+
+def facts(plan: Forecast) -> list[tuple[str, str]]:
+    """(name, text): device, network, pictures, batch, steps, time, memory piece by piece, disk; without a name it goes on with the
+    one above."""
     config, needs = plan.config, plan.memory
     pieces = [
-        ("weights", needs.weights),
-        ("gradients", needs.gradients),
-        ("optimizer", needs.optimizer),
-        ("two averages", needs.averages),
-        (HIGHEST[needs.highest], needs.activations),
-        ("pictures", needs.pictures),
+        ("of weights", needs.weights),
+        ("of gradients", needs.gradients),
+        ("of the optimizer", needs.optimizer),
+        ("of two averages", needs.averages),
+        (f"of {HIGHEST[needs.highest]}", needs.activations),
+        ("of pictures", needs.pictures),
         ("beside them", needs.beside),
     ]
-    facts = [
+    found = [
         ("device", plan.device),
         ("", f"torch {torch.__version__}" + (f", CUDA {torch.version.cuda}" if plan.device_type == "cuda" else "")),
         ("preset", f"{config.preset}, {plan.parameters / 1e6:.1f} million weights"),
@@ -30,22 +36,20 @@ def sheet(plan: Forecast) -> str:
         ("pictures", f"{plan.pictures:,} to learn from, {plan.held_out:,} held out"),
         ("batch", batch_in_words(plan.config.batch_size, plan.micro_batch)),
         ("steps", f"{plan.steps:,} ({in_words(plan.epochs, 'epoch')} of {plan.steps_per_epoch:.4g} steps)"),
+        *([("", f"{plan.step:,} of them made")] if plan.step else []),
         ("pace", f"{plan.images_per_second:.3g} images/s"),
         ("time", f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} in all"),
         ("", f"first pictures after {duration(plan.first_sample_seconds)}"),
         ("memory", f"{size(needs.total)} of {size(plan.room)} free: {plan.verdict}"),
-        *(("", f"{name:13} {size(bytes_):>8}") for name, bytes_ in pieces if bytes_),
+        *(("", f"{size(bytes_):>8} {name}") for name, bytes_ in pieces if bytes_),
         ("disk", size(plan.disk)),
     ]
-    if plan.step:
-        facts.insert(7, ("", f"{plan.step:,} of them made"))
-    lines = [f"  {name:9} {text}" for name, text in facts]
     change = (
         memory.smallest_change(config, plan.channels, plan.room, plan.arithmetic) if plan.verdict != "fits" else None
     )
     if change:
-        lines.append(f"  {'':9} it would fit with {change.words}")
-    return "\n".join([*lines, "", *cards(plan)])
+        found.append(("to fit", f"it would fit with {change.words}"))
+    return found
 
 
 def cards(plan: Forecast) -> list[str]:

@@ -81,21 +81,10 @@ def reconstruct(run: Run, length: float, step: int | None = None) -> dict[str, T
     """
     if not LENGTHS[0] <= length <= LENGTHS[1]:
         raise UsageError(f"length is {length:g}: choose a number from {LENGTHS[0]:g} to {LENGTHS[1]:g}.")
-    files = run.snapshots()
-    if not files:
-        raise UsageError(
-            f"the run {run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run was"
-            " made without them. Use its model files, or train it on."
-        )
     # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each
     # file has to offer, which is known from its name and the run's settings.
-    config = run.config()
-    lengths = (config.ema_length, second_length(config.ema_length))
-    state = _resume_point(run) if run.can_resume() else None
-    if state is not None and state["step"] > files[-1][1]:
-        steps = [number for _, number in files] + [state["step"]]
-    else:
-        state, steps = None, [number for _, number in files]
+    lengths = _tracked(run)
+    files, state, steps = _offered(run)
     step = steps[-1] if step is None else step
     if step not in steps:  # between them too much is unknown: the wanted profile ends where none of theirs does
         raise UsageError(f"{run.name} has no snapshot of step {step}: choose one of {', '.join(map(str, steps))}.")
@@ -113,6 +102,11 @@ def reconstruct(run: Run, length: float, step: int | None = None) -> dict[str, T
     if state is not None:
         _add(total, [state["ema"], state["second_ema"]], shares[-2:], run.state_path)
     return total
+
+
+def latest(run: Run) -> int:
+    """The step of the average that `reconstruct` makes without being told one. Raises `UsageError` if there are no snapshots."""
+    return _offered(run)[2][-1]
 
 
 def coefficients(profiles: Sequence[tuple[int, float]], wanted: tuple[int, float]) -> tuple[np.ndarray, float]:
@@ -150,6 +144,26 @@ def inner_products(first: Sequence[tuple[int, float]], second: Sequence[tuple[in
     end_b, b = (np.array(column, dtype=np.float64)[None, :] for column in zip(*second, strict=True))
     later = np.maximum(end_a, end_b)
     return (a + 1) * (b + 1) / (a + b + 1) * (np.minimum(end_a, end_b) / later) ** np.where(end_a > end_b, a, b) / later
+
+
+def _tracked(run: Run) -> tuple[float, float]:
+    length = run.config().ema_length
+    return length, second_length(length)
+
+
+def _offered(run: Run) -> tuple[list[tuple[Path, int]], dict[str, Any] | None, list[int]]:
+    """(files, state, steps): the snapshots, the saved state if it is later than they, and the steps of all of them."""
+    files = run.snapshots()
+    if not files:
+        raise UsageError(
+            f"the run {run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run was"
+            " made without them. Use its model files, or train it on."
+        )
+    steps = [number for _, number in files]
+    state = _resume_point(run) if run.can_resume() else None
+    if state is None or state["step"] <= steps[-1]:
+        return files, None, steps
+    return files, state, [*steps, state["step"]]
 
 
 def _resume_point(run: Run) -> dict[str, Any] | None:

@@ -1,7 +1,5 @@
 """The same seeds under shorter and longer averages of the weights, for runs that kept snapshots of them."""
 
-import contextlib
-import dataclasses
 import functools
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -10,18 +8,16 @@ import numpy as np
 
 from ddpm_core import pictures, recipes, shelf
 from ddpm_core.errors import UsageError
-from ddpm_core.runs import Run
+from ddpm_core.exploring import averages
+from ddpm_core.exploring.averages import LENGTHS
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ddpm_core.generator import Preview
     from ddpm_core.session import Session
 
-LENGTHS = (0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25)  # of the run's length so far: sigma_rel of EDM2
 MOST = 16
 
 
@@ -35,22 +31,17 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     seed, count = whole(asked, "seed", 0, 2**53 - 1 - MOST, 0), whole(asked, "samples", 1, MOST, 9)
     seeds = list(range(seed, seed + count))
     how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked)}
-    run = Run(session.root, card.run)
-
-    from ddpm_core.generator import Generator as Pictures
-
     plain = session.shelf.take(card.path)
-    model = made_by(plain, card)
+    model, step = made_by(plain, card), averages.made_at(plain)
     fresh = Pieces()
     drawn: dict[float, np.ndarray] = {}
     refusal = None
     for index, length in enumerate(LENGTHS):
-        weights = _weights(run, length)
-        if isinstance(weights, UsageError):
-            refusal = weights
+        try:
+            generator = averages.under(plain, length, step, session.turns)
+        except UsageError as error:
+            refusal = error
             continue
-        generator = Pictures(dataclasses.replace(plain.model, weights=weights), card.path, plain.device, session.turns)
-        generator.turn = contextlib.nullcontext  # `slices` takes the turn
         for preview in session.shelf.slices(generator.sample(seeds, **how)):
             last = preview
             fresh.put(length, functools.partial(_average, length, preview))
@@ -65,20 +56,10 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         assert refusal is not None
         raise refusal
     made = np.concatenate(list(drawn.values()))
-    recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), **how)
+    recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), ema_step=step, **how)
     files = saved(f"{card.run}_averages_seed{seed}", made, recipe, columns=count)
     said = kept(session, made, recipe, t("averages.done"), columns=count)
     yield lambda: {"averages": fresh.take(), "files": files, "done": 1, "line": said}
-
-
-def _weights(run: Run, length: float) -> "dict[str, Tensor] | UsageError":
-    """The weights of this average, or why there are none. Raises `CheckpointError` for a damaged file."""
-    from ddpm_core.training import snapshots
-
-    try:
-        return snapshots.reconstruct(run, length)
-    except UsageError as error:
-        return error
 
 
 def _average(length: float, preview: "Preview") -> Told:

@@ -39,16 +39,24 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     config = Run(session.root, recipe["run"]).config()
 
     def look(progress: Progress) -> tuple[Pictures, Nearest]:
-        data = training_pictures(config, session.data_dir, progress)
-        return data, copies.nearest(made[index], data.images, NEAREST, progress=progress)
+        data = pictures_of(config, session.data_dir, progress)
+        trained = trained_on(config, len(data.images))
+        return data, copies.nearest(made[index], data.images, NEAREST, progress=progress, trained=trained)
 
     data, found = yield from _Beside(look).heard()
     told = {"done": 1.0, "says": verdict(found), "nearest": [_near(data, found, i) for i in range(len(found.indices))]}
     yield lambda: told
 
 
-def training_pictures(config: RunConfig, data_dir: Path, progress: Progress | None = None) -> Pictures:
-    """What a run of these settings learns from. Raises `DataError` where it is gone."""
+def trained_on(config: RunConfig, pictures: int) -> "np.ndarray":
+    """Which of its data set's pictures a run of these settings learns from, in order: all but those that it holds out."""
+    from ddpm_core.training import held_out
+
+    return held_out.split(pictures, config.held_out, config.seed)[0].numpy()
+
+
+def pictures_of(config: RunConfig, data_dir: Path, progress: Progress | None = None) -> Pictures:
+    """The data set of a run of these settings. Raises `DataError` where it is gone."""
     return catalogue.load(
         config.dataset, config.size, data_dir, progress,
         crop=config.crop, background=config.background, colour=config.colour,

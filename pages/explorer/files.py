@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,10 +40,19 @@ def saved(
     return files
 
 
-def kept(session: "Session", made: np.ndarray, recipe: dict[str, Any], said: str, columns: int | None = None) -> str:
-    """Puts `made` into the gallery, pixel by pixel; returns `said`, and where that failed also why."""
+def kept(
+    session: "Session",
+    made: np.ndarray,
+    recipe: dict[str, Any],
+    said: str,
+    columns: int | None = None,
+    own: Sequence[np.ndarray] = (),
+) -> str:
+    """Puts `made` into the gallery, pixel by pixel, and the person's own pictures that the recipe only names; returns `said`,
+    and where that failed also why."""
     try:
-        gallery.keep(session.root, pictures.to_png_bytes(pictures.grid(made, columns), recipe=recipe), recipe)
+        png = pictures.to_png_bytes(pictures.grid(made, columns), recipe=recipe)
+        gallery.keep(session.root, png, recipe, own)
     except StudioError as error:
         reason = str(error)
         return f"{said} {reason[:1].upper()}{reason[1:]}"

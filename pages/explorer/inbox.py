@@ -1,6 +1,7 @@
 """Where a person's own pictures arrive: each comes as the bytes of its file, once, and is then named by their hash.
 
-They stay in memory only, the last few, and are gone when the studio is closed.
+They stay in memory only, the last few, and are gone when the studio is closed. What a model saw of those that something was
+made from is kept beside the gallery (ddpm_core/own_pictures.py).
 """
 
 import hashlib
@@ -58,18 +59,23 @@ def picture(key: object, size: int, channels: int) -> np.ndarray:
     return _decoded(content, size, channels)
 
 
-def _take_in(content: bytes) -> Response:
-    try:
-        shown = _decoded(content, THUMB, 3)
-    except UsageError as error:
-        return JSONResponse({"error": str(error)}, 415)
+def bring(content: bytes) -> dict[str, str]:
+    """Takes a file in; {key, src}, how a page names it and shows it. Raises `UsageError` for what is no picture."""
+    shown = _decoded(content, THUMB, 3)
     key = hashlib.sha256(content).hexdigest()[:32]
     with _lock:
         _files[key] = content
         _files.move_to_end(key)
         while len(_files) > MOST_KEPT:
             _files.popitem(last=False)
-    return JSONResponse({"key": key, "src": pictures.to_data_uri(shown)})
+    return {"key": key, "src": pictures.to_data_uri(shown)}
+
+
+def _take_in(content: bytes) -> Response:
+    try:
+        return JSONResponse(bring(content))
+    except UsageError as error:
+        return JSONResponse({"error": str(error)}, 415)
 
 
 def _decoded(content: bytes, size: int, channels: int) -> np.ndarray:

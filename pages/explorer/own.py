@@ -4,24 +4,21 @@ The pictures themselves come by inbox.py; here they are named by the key that it
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ddpm_core import pictures, recipes, shelf
-from ddpm_core.config import SPACING_OF
 from ddpm_core.errors import UsageError
+from ddpm_core.exploring import own
+from ddpm_core.exploring.stop import Stop
 from pages.explorer import inbox
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
 from pages.texts import t
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ddpm_core.diffusion.samplers import Noise, Step
     from ddpm_core.generator import Generator as Pictures
     from ddpm_core.session import Session
 
@@ -31,34 +28,28 @@ MOST_FRAMES, MOST_SAMPLES = 48, 9
 
 def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, a, b (keys), frames. Told: frames [src], errors [{psnr, mean}] of both ends, files."""
-    from ddpm_core.diffusion import inversion, mixing
-
     card, generator = _model(session, asked)
     ends = [_picture(asked.get(name), generator) for name in ("a", "b")]
     count = whole(asked, "frames", 2, MOST_FRAMES, 16)
-    levels = generator.schedule.levels(WALK_STEPS, generator.model.config.sigma_max, "trailing")
-    x0 = _signed(ends).to(generator.device)
     spots = np.linspace(0, 1, count).round(6).tolist()
-    how = {"sampler": "ddim", "steps": WALK_STEPS, "pictures": _hashes(ends), "mix": [[spot] for spot in spots]}
+    how = {
+        "sampler": own.WALK_SAMPLER,
+        "steps": WALK_STEPS,
+        "pictures": _hashes(ends),
+        "mix": [[spot] for spot in spots],
+    }
     recipe = recipes.compose("interpolate", **made_by(generator, card), **how)
 
-    for step in session.shelf.slices(inversion.invert(generator.denoise(), x0, levels)):
-        last = step
-        yield functools.partial(_progress, "invert", step.index, step.steps, 0.5 * step.index / step.steps)
-    noise = mixing.mix_inverted(last.x.cpu(), mixing.line(spots))
-    for preview in session.shelf.slices(generator.walker(WALK_STEPS, "ddim", spacing="trailing")(noise)):
-        drawn = preview
-        yield functools.partial(_progress, "walk", preview.step, preview.steps, 0.5 + 0.5 * preview.done)
-    frames = drawn.pictures
-    error = inversion.reconstruction_error(x0, _signed([frames[0], frames[-1]]).to(generator.device))
-    errors = [
-        {"psnr": round(psnr, 1), "mean": round(mean, 2)} for psnr, mean in zip(*map(_numbers, error), strict=True)
-    ]
+    for stop in session.shelf.slices(own.between(generator, ends, WALK_STEPS, spots)):
+        last = stop
+        yield functools.partial(_progress, stop)
+    frames = last.pictures
+    assert frames is not None
     files = saved(f"{card.run}_own_walk", frames, recipe, film=True)
-    said = kept(session, frames, recipe, t("own.walk.done", count=count))
+    said = kept(session, frames, recipe, t("own.walk.done", count=count), own=ends)
     yield lambda: {
         "frames": [pictures.to_data_uri(frame) for frame in frames],
-        "errors": errors,
+        "errors": _errors(ends, [frames[0], frames[-1]]),
         "files": files,
         "done": 1,
         "line": said,
@@ -67,93 +58,41 @@ def make_walk(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
 def make_redraw(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, a (key), strength 0..1, seed, samples, steps, sampler. Told: src (a grid), original, files at the end."""
-    from ddpm_core.diffusion import editing
-
     card, generator = _model(session, asked)
-    own, strength = _picture(asked.get("a"), generator), share(asked, "strength", 0.5)
-    how, picture = _How(asked, generator), _signed([own])[0].to(generator.device)
-    row = editing.start_row(strength, how.levels, generator.size)
-    level = float(how.levels[row, 1] / how.levels[row, 0])
-    recipe = _recipe(generator, card, "redraw", own, how, level=round(level, 6))
-    walks = [
-        editing.redraw(generator.denoise(), how.sampler, picture, how.levels, strength, noise, step_noise=step_noise)
-        for noise, step_noise in how.parts(generator)
-    ]
-    yield from _drawn(session, walks, own, recipe)
+    picture, strength = _picture(asked.get("a"), generator), share(asked, "strength", 0.5)
+    way = _way(asked, generator)
+    recipe = _recipe(card, "redraw", picture, way, level=way.level(strength), strength=strength)
+    yield from _drawn(session, way.redraw(picture, strength), [picture], recipe)
 
 
 def make_fill(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, a (key), mask ("0"/"1" a pixel, row by row; 1 = draw here), seed, samples, steps, sampler. Told as redraw."""
-    import torch
-
-    from ddpm_core.diffusion import editing
-
     card, generator = _model(session, asked)
-    own, mask = _picture(asked.get("a"), generator), _mask(asked.get("mask"))
-    how, picture = _How(asked, generator), _signed([own])[0].to(generator.device)
-    recipe = _recipe(generator, card, "fill", own, how, mask=recipes.picture_hash(mask[..., None].astype(np.uint8)))
-    walks = [
-        editing.fill(generator.denoise(), how.sampler, picture, torch.from_numpy(mask), how.levels, noise, step_noise=step_noise)
-        for noise, step_noise in how.parts(generator)
-    ]  # fmt: skip
-    yield from _drawn(session, walks, own, recipe)
-
-
-class _How:
-    """What redrawing and filling in have in common: seeds, staircase, noise."""
-
-    def __init__(self, asked: Asked, generator: "Pictures") -> None:
-        from ddpm_core.diffusion import samplers
-
-        count = whole(asked, "samples", 1, MOST_SAMPLES, 4)
-        first = whole(asked, "seed", 0, 2**53 - 1 - count, 0)
-        self.seeds = list(range(first, first + count))
-        self.name, self.steps = sampler(asked), whole(asked, "steps", 1, 1000, 20)
-        self.sampler = samplers.by_name(self.name)
-        self.levels = generator.schedule.levels(self.steps, generator.model.config.sigma_max, SPACING_OF[self.name])
-
-    def parts(self, generator: "Pictures") -> "Iterator[tuple[Tensor, Noise]]":
-        """(noise, step_noise) for as many seeds as one network call takes, the last part filled up: a seed gives the same
-        picture alone and among others, and large models are asked often instead of long (see Generator)."""
-        from ddpm_core.diffusion import latents
-
-        seeds = self.seeds
-        while seeds:
-            size = next((size for size in generator.sizes if size <= len(seeds)), generator.sizes[-1])
-            part, seeds = (seeds + seeds[-1:] * size)[:size], seeds[size:]
-            noise = latents.noise(part, generator.shape).to(generator.device)
-            yield noise, latents.step_noise(part, generator.shape, generator.device)
+    picture, mask = _picture(asked.get("a"), generator), _mask(asked.get("mask"))
+    way, seen = _way(asked, generator), mask[..., None].astype(np.uint8)
+    recipe = _recipe(card, "fill", picture, way, mask=recipes.picture_hash(seen))
+    yield from _drawn(session, way.fill(picture, mask), [picture, seen], recipe)
 
 
 def _drawn(
-    session: "Session", walks: Sequence[Iterator["Step"]], own: np.ndarray, recipe: dict[str, Any]
+    session: "Session", walk: Iterator[Stop], seen: Sequence[np.ndarray], recipe: dict[str, Any]
 ) -> Generator[Shown, None, None]:
+    """`seen`: the person's picture, and the mask if there is one."""
     what, count, first = recipe["what"], len(recipe["seeds"]), recipe["seeds"][0]
-    for steps in session.shelf.slices(_together(walks)):
-        last = steps
+    for stop in session.shelf.slices(walk):
+        last = stop
 
-        def show(steps: "tuple[Step, ...]" = steps) -> Told:
-            behind = min(step.index for step in steps) if len(steps) == len(walks) else 0
-            done = sum(step.index for step in steps) / (steps[0].steps * len(walks))
-            told = _progress("draw", behind, steps[0].steps, done)
-            return {**told, "src": _grid(_pictures([step.x0 for step in steps], count))} if behind else told
+        def show(stop: Stop = stop) -> Told:
+            return _progress(stop) | ({} if stop.pictures is None else {"src": _grid(stop.pictures)})
 
         yield show
-    made = _pictures([step.x for step in last], count)
+    made = last.pictures
+    assert made is not None
     files = saved(f"{recipe['run']}_{what}_seed{first}", made, recipe)
-    said = kept(session, made, recipe, t(f"own.{what}.done" if count > 1 else f"own.{what}.done.one", count=count))
-    yield lambda: {"src": _grid(made), "original": pictures.to_data_uri(own), "files": files, "done": 1, "line": said}
-
-
-def _together(walks: Sequence[Iterator["Step"]]) -> Iterator[tuple["Step", ...]]:
-    """All walks at the same pace: after every network call, where those stand that have begun."""
-    stand: dict[int, Step] = {}
-    for i, walk in itertools.cycle(enumerate(walks)):
-        step = next(walk, None)
-        if step is None:  # the first to end, and so the last of the others has just done so
-            return
-        stand[i] = step
-        yield tuple(stand.values())
+    line = t(f"own.{what}.done" if count > 1 else f"own.{what}.done.one", count=count)
+    said = kept(session, made, recipe, line, own=seen)
+    original = pictures.to_data_uri(seen[0])
+    yield lambda: {"src": _grid(made), "original": original, "files": files, "done": 1, "line": said}
 
 
 # ---- reading
@@ -169,6 +108,13 @@ def _picture(key: object, generator: "Pictures") -> np.ndarray:
     return inbox.picture(key, generator.size, generator.channels)
 
 
+def _way(asked: Asked, generator: "Pictures") -> own.Way:
+    count = whole(asked, "samples", 1, MOST_SAMPLES, 4)
+    first = whole(asked, "seed", 0, 2**53 - 1 - count, 0)
+    name, steps = sampler(asked), whole(asked, "steps", 1, 1000, 20)
+    return own.Way(generator, range(first, first + count), name, steps)
+
+
 def _mask(given: object) -> np.ndarray:
     text = given if isinstance(given, str) else ""
     side = round(len(text) ** 0.5)
@@ -180,40 +126,30 @@ def _mask(given: object) -> np.ndarray:
 # ---- showing
 
 
-def _signed(own: list[np.ndarray]) -> "Tensor":
-    """uint8 (H, W, C) each -> float (B, C, H, W) in [-1, 1]."""
-    import torch
+def _progress(stop: Stop) -> Told:
+    return {"done": stop.done, "line": t(f"own.{stop.phase}.line", step=stop.step, steps=stop.steps)}
 
-    return torch.from_numpy(np.stack(own).transpose(0, 3, 1, 2).copy()).float().div_(127.5).sub_(1)
+
+def _errors(ends: Sequence[np.ndarray], frames: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """How far two pictures that were drawn from their noise are from what they were."""
+    from ddpm_core.diffusion import inversion
+
+    error = inversion.reconstruction_error(own.signed(ends), own.signed(frames))
+    numbers = zip(error.psnr.tolist(), error.mean.tolist(), strict=True)
+    return [{"psnr": round(min(99.0, psnr), 1), "mean": round(min(99.0, mean), 2)} for psnr, mean in numbers]
 
 
 def _grid(made: np.ndarray) -> str:
     return pictures.to_data_uri(pictures.grid(made, gap=max(1, made.shape[1] // 16)))
 
 
-def _hashes(own: list[np.ndarray]) -> list[str]:
-    return [recipes.picture_hash(picture) for picture in own]
+def _hashes(seen: Sequence[np.ndarray]) -> list[str]:
+    return [recipes.picture_hash(picture) for picture in seen]
 
 
-def _pictures(parts: "list[Tensor]", count: int) -> np.ndarray:
-    import torch
-
-    return pictures.to_uint8(torch.cat(parts)[:count])
-
-
-def _progress(what: str, step: int, steps: int, done: float) -> Told:
-    return {"done": done, "line": t(f"own.{what}.line", step=step, steps=steps)}
-
-
-def _recipe(
-    generator: "Pictures", card: shelf.Card, what: str, own: np.ndarray, how: _How, **fields: Any
-) -> dict[str, Any]:
-    settings = {"sampler": how.name, "steps": how.steps, "pictures": _hashes([own]), "seeds": how.seeds}
-    return recipes.compose(what, **made_by(generator, card), **settings, **fields)
-
-
-def _numbers(values: "Tensor") -> list[float]:
-    return [min(99.0, value) for value in values.tolist()]
+def _recipe(card: shelf.Card, what: str, picture: np.ndarray, way: own.Way, **fields: Any) -> dict[str, Any]:
+    settings = {"sampler": way.name, "steps": way.steps, "pictures": _hashes([picture]), "seeds": way.seeds}
+    return recipes.compose(what, **made_by(way.generator, card), **settings, **fields)
 
 
 EXPLORERS: dict[str, Callable[..., Generator[Shown, None, None]]] = {

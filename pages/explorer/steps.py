@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ddpm_core import pictures, recipes, shelf
-from ddpm_core.config import SAMPLERS, TWO_CALLS
+from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
+from ddpm_core.exploring import steps as exploring
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
 from pages.texts import t
@@ -29,7 +30,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     card = shelf.find(session.root, asked.get("model"))
     seed = whole(asked, "seed", 0, 2**53 - 1, 0)
     counts, samplers = _counts(asked.get("counts")), _samplers(asked.get("samplers"))
-    all_calls = sum(2 * count - 1 if name in TWO_CALLS else count for name in samplers for count in counts)
+    all_calls = exploring.calls(samplers, counts)
     if all_calls > MOST_CALLS:
         raise UsageError(t("steps.many", most=MOST_CALLS))
     generator = session.shelf.take(card.path)
@@ -38,20 +39,18 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     fresh = Pieces()
     drawn: list[np.ndarray] = []
     calls = 0
-    for name in samplers:
-        for count in counts:
-            walk = _timed(generator.sample([seed], steps=count, sampler=name), generator)
-            for preview, seconds in session.shelf.slices(walk):
-                last = preview
-                calls += 1
-                fresh.put((name, count), functools.partial(_cell, name, count, preview, seconds))
+    for name, count, walk in exploring.walks(generator, seed, samplers, counts):
+        for preview, seconds in session.shelf.slices(_timed(walk, generator)):
+            last = preview
+            calls += 1
+            fresh.put((name, count), functools.partial(_cell, name, count, preview, seconds))
 
-                def show(calls: int = calls) -> Told:
-                    line = t("steps.line", done=calls, all=all_calls)
-                    return {"cells": fresh.take(), "done": calls / all_calls, "line": line}
+            def show(calls: int = calls) -> Told:
+                line = t("steps.line", done=calls, all=all_calls)
+                return {"cells": fresh.take(), "done": calls / all_calls, "line": line}
 
-                yield show
-            drawn.append(last.pictures)
+            yield show
+        drawn.append(last.pictures)
     made = np.concatenate(drawn)
     files = saved(f"{card.run}_steps_seed{seed}", made, recipe, columns=len(counts))
     said = kept(session, made, recipe, t("steps.done", seed=seed), columns=len(counts))

@@ -79,6 +79,13 @@ class TestRedraw:
         next(editing.redraw(listening, samplers.ddim, large, schedule.cosine().levels(100), 0.5, large))
         assert asked[-1] == pytest.approx(4, rel=0.1)
 
+    @pytest.mark.parametrize("size", [16, 256])
+    def test_every_row_of_a_staircase_has_its_strength(self, size):
+        for levels in (LEVELS, schedule.linear().levels(100), schedule.cosine().levels(1000, 80.0, "karras")):
+            for row in range(len(levels)):
+                strength = editing.strength_of(row, levels, size)
+                assert 0 <= strength <= 1 and editing.start_row(strength, levels, size) == row
+
     def test_one_picture_is_drawn_again_from_several_seeds(self):
         one = redrawn(0.6, picture=pictures()[0])[-1].x
         assert one.shape == (3, *SHAPE) and (one[0] - one[1]).abs().max() > 0.1

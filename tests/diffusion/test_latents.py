@@ -47,6 +47,13 @@ def test_between_starts_and_ends_at_the_seeds_and_stays_standard_normal():
     assert max(distances) / min(distances) < 1.05  # even steps
 
 
+def test_a_walk_from_a_seed_to_itself_stays_where_it_is():
+    walk = latents.between(5, 5, [0, 0.3, 1], SHAPE)
+    steps = latents.step_noise_between(5, 5, [0, 0.3, 1], SHAPE)(2)
+    assert all(torch.equal(stop, latents.noise([5], SHAPE)[0]) for stop in walk)
+    assert all(torch.equal(stop, latents.step_noise([5], SHAPE)(2)[0]) for stop in steps)
+
+
 def test_the_noise_of_steps_between_two_seeds_is_mixed_as_the_start_is():
     weights = [0.0, 0.25, 0.5, 1.0]
     walk = latents.step_noise_between(1, 2, weights, SHAPE)

@@ -127,6 +127,28 @@ def test_no_pictures_at_all_are_told():
         nearest(np.zeros((8, 8, 3), np.uint8), some(2)[:0])
 
 
+@pytest.mark.parametrize("flips", [True, False])
+def test_pictures_that_were_never_trained_on_are_no_training_pictures(flips):
+    """Also not as the second nearest, and not as a twin; the indices stay those of the whole set."""
+    images = some(60)
+    images[8] = images[7]
+    trained = np.array([number for number in range(60) if number not in (7, 20)])
+    found = nearest(as_sample(images[20]), images, k=60, flips=flips, trained=trained)
+    assert found.verdict == "own" and sorted(found.indices) == trained.tolist()
+    every = nearest(as_sample(images[20]), images, k=60, flips=flips)
+    assert every.indices[0] == 20 and every.verdict == "copy"
+    kept = dict(zip(every.indices, every.distances, strict=True))
+    assert [kept[index] for index in found.indices] == found.distances.tolist()
+    twin = nearest(as_sample(images[7]), images, flips=flips, trained=trained)
+    assert (twin.indices[0], twin.twins) == (8, 0) and twin.second == twin.distances[1] > 0
+    assert nearest(as_sample(images[7]), images, flips=flips).twins == 1
+
+
+def test_where_nothing_was_trained_on_it_is_told():
+    with pytest.raises(DataError, match="no training pictures"):
+        nearest(np.zeros((8, 8, 3), np.uint8), some(2), trained=np.arange(0))
+
+
 def test_progress_reaches_the_end_and_can_cancel():
     images, told = some(3000, size=32), []
     nearest(as_sample(images[0]), images, progress=lambda what, done, total: told.append((done, total)))

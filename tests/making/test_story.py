@@ -18,3 +18,14 @@ def test_two_rows_above_each_other():
     image = np.asarray(story.draw([(grey[0], grey[1]), (grey[2], grey[3])], scale=1))
     assert image.shape == (14, 14)
     assert (image[3, 3], image[9, 3], image[3, 9], image[9, 9]) == (10, 20, 30, 40)
+
+
+def test_a_walk_alone_has_the_columns_that_it_has_among_others(tmp_path, toy_run):
+    from ddpm_core.diffusion import latents
+    from ddpm_core.generator import Generator
+
+    generator = Generator.load(toy_run(tmp_path, "toys"), "cpu")
+    wanted, how, kept = story.stops(5), {"steps": 3, "sampler": "heun"}, []
+    list(story.watch(generator.sample([4, 5, 6], **how), latents.noise([4], generator.shape), kept, wanted))
+    *_, last = story.walk(generator, 4, wanted, **how)
+    assert last.pictures.shape == (10, 16, 16, 3) and np.array_equal(last.pictures, story.pictures_of(kept))

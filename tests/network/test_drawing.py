@@ -147,11 +147,8 @@ def test_hands_compute_on_one_core_each_and_change_nothing_for_others():
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="elsewhere it may be otherwise")
 def test_a_picture_s_bits_do_not_depend_on_the_number_of_cores():
-    network, x, level = (
-        drawing.told_once(drawing.ready(a_network(SMALL), CPU)),
-        torch.randn(4, 3, 16, 16),
-        torch.zeros(4),
-    )
+    ready = drawing.ready(a_network(SMALL), CPU)
+    network, x, level = drawing.told_once(ready), torch.randn(4, 3, 16, 16), torch.zeros(4)
     made, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
@@ -161,7 +158,7 @@ def test_a_picture_s_bits_do_not_depend_on_the_number_of_cores():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*made)
-    assert drawing.alike_by_hand(network, (3, 16, 16), 2)
+    assert drawing.alike_by_hand(ready, (3, 16, 16), 2)
 
 
 def test_a_hand_that_computes_otherwise_is_found_out():

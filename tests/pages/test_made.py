@@ -185,6 +185,62 @@ class TestDropped:
         answer = client.post("/studio/dropped", content=bytes(3 << 20))
         assert answer.status_code == 409 and "larger than 1 MB" in answer.json()["error"]
 
+    def test_one_that_is_enlarged_is_the_one_in_the_gallery(self, client, session, model):
+        """As an explorer's saved file is, or one that the command line made of the same pictures."""
+        entry = kept(session, model, seed=3)
+        recipe = recipes.read_recipe(entry.path.read_bytes())
+        (made_then,) = sheet.cut(recipe, gallery.pixels(entry.path.read_bytes()))
+        other = pictures.to_png_bytes(sheet.draw(recipe, [made_then], 3, columns=4), recipe=recipe)
+        assert client.post("/studio/dropped", content=other).json()["key"] == entry.key
+        made_then = made_then.copy()
+        made_then[0, 0, 0, 0] ^= 1
+        changed = pictures.to_png_bytes(sheet.draw(recipe, [made_then], 3), recipe=recipe)
+        assert client.post("/studio/dropped", content=changed).json()["key"] is None
+
+    def test_where_the_form_has_no_place_it_can_be_kept_all_the_same(self, client, session, model):
+        entry = kept(session, model, eta=0.5)
+        told = client.post("/studio/dropped", content=entry.path.read_bytes())
+        assert told.status_code == 409 and told.json()["ours"] and told.json()["key"] == entry.key
+        gallery.remove(session.root, entry.key)
+
+
+class TestKeep:
+    def png(self, model, **fields):
+        recipe = model.recipe("sample", **{"seeds": [3], "steps": 5, "sampler": "ddim", **fields})
+        return pictures.to_png_bytes(sheet.draw(recipe, [np.zeros((1, 16, 16, 3), np.uint8)], 2), recipe=recipe)
+
+    def test_it_lies_in_the_gallery_byte_for_byte_and_once(self, client, session, model):
+        run = {"run": "toys"}
+        png = self.png(model, **run)
+        keys = [client.post("/studio/keep", content=png).json()["key"] for _ in range(2)]
+        (entry,) = gallery.history(session.root)
+        assert keys == [entry.key] * 2 and entry.path.read_bytes() == png
+
+    def test_one_of_a_run_that_is_not_here_makes_no_folder(self, client, session, model):
+        answer = client.post("/studio/keep", content=self.png(model, run="elsewhere"))
+        assert (
+            answer.status_code == 409
+            and "The run elsewhere that made this picture is not here" in answer.json()["error"]
+        )
+        assert not (session.root / "samples/elsewhere").exists()
+
+    @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"x" * 5000])
+    def test_a_foreign_file_is_one_line(self, client, session, content):
+        answer = client.post("/studio/keep", content=content)
+        assert answer.status_code == 409 and "no recipe inside" in answer.json()["error"]
+        assert not gallery.history(session.root)
+
+    def test_one_without_pixels_is_one_line(self, client, session, model):
+        png = self.png(model, run="toys")
+        start = png.index(b"IDAT") - 4
+        hollow = png[:start] + png[png.index(b"IEND") - 4 :]
+        answer = client.post("/studio/keep", content=hollow)
+        assert answer.status_code == 409 and "no whole PNG" in answer.json()["error"]
+        assert not gallery.history(session.root)
+
+    def test_it_needs_post(self, client):
+        assert client.get("/studio/keep").status_code == 405
+
 
 class TestTrail:
     def test_every_frame_has_both_pictures(self, client, session):

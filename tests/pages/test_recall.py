@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from ddpm_core import recipes
+from ddpm_core import own_pictures, recipes
 from ddpm_core.errors import UsageError
 from ddpm_core.generator import Generator
 from pages import recall
+from pages.explorer import inbox, own
 
 
 @pytest.fixture
@@ -71,6 +72,94 @@ def test_a_comparison(tmp_path, model, toy_run):
     assert recall.title(recipe) == "Models side by side by other · toys"
 
 
+def test_steps_side_by_side(tmp_path, model):
+    told = recall.settings(tmp_path, model.recipe("steps", seeds=[7], steps=[3, 20], sampler=["ddim", "heun"]))
+    assert told["mode"] == "steps" and told["fields"] == {"model": {"value": "toys/ddpm_best.pt"}}
+    assert told["room"] == {"seed": 7, "counts": [3, 20], "samplers": ["ddim", "heun"]}
+    assert told["line"] == "The settings of this picture are back (Steps side by side by toys): press Draw them all."
+
+
+def test_averages_side_by_side(tmp_path, model):
+    recipe = model.recipe("ema", seeds=[7, 8], steps=30, sampler="ddim", ema=[0.1, 0.2], ema_step=256)
+    told = recall.settings(tmp_path, recipe)
+    assert (told["mode"], told["room"]) == ("averages", {"seed": 7, "samples": 2})
+    assert (told["fields"]["steps"]["value"], told["fields"]["sampler"]["value"]) == (30, "ddim")
+
+
+def test_how_a_picture_came_to_be_is_a_grid_of_one(tmp_path, model):
+    recipe = model.recipe("trajectory", seeds=[7], steps=3, sampler="ddim", stops=[1, 2, 3])
+    told = recall.settings(tmp_path, recipe)
+    fields = {name: update["value"] for name, update in told["fields"].items()}
+    assert told["mode"] == "grid" and (fields["samples"], fields["gen_seed"], fields["steps"]) == (1, 7, 3)
+    assert "(Trajectory by toys)" in told["line"] and told["line"].endswith("press Generate.")
+
+
+class TestOwn:
+    PICTURE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    MASK = np.arange(256).reshape(16, 16, 1).astype(np.uint8) % 2
+    HASH = recipes.picture_hash(PICTURE)
+    HOW = {"steps": 30, "sampler": "ddim"}
+
+    @pytest.fixture(autouse=True)
+    def forgetful(self):
+        yield
+        inbox._files.clear()
+
+    def told(self, root, recipe):
+        return recall.with_own(root, recipe, recall.settings(root, recipe))
+
+    def redraw(self, model, **fields):
+        more = {"seeds": [4, 5], "pictures": [self.HASH], "level": 1.0, "strength": 0.35, **fields}
+        return model.recipe("redraw", **self.HOW, **more)
+
+    def test_a_redrawn_one_comes_back_with_its_picture(self, tmp_path, model):
+        own_pictures.keep(tmp_path, "toys", [self.PICTURE])
+        told = self.told(tmp_path, self.redraw(model))
+        room = told["room"]
+        assert told["mode"] == "own" and told["line"].endswith("press Redraw.")
+        assert (room["task"], room["seed"], room["samples"], room["strength"]) == ("redraw", 4, 2, 35)
+        assert room["a"]["src"].startswith("data:image/png") and "b" not in room and "own" not in room
+        assert np.array_equal(inbox.picture(room["a"]["key"], 16, 3), self.PICTURE)
+        assert (told["fields"]["steps"]["value"], told["fields"]["sampler"]["value"]) == (30, "ddim")
+
+    @pytest.mark.parametrize("strength", [None, 0.123])
+    def test_a_noise_that_the_slider_cannot_show_is_told(self, tmp_path, model, strength):
+        own_pictures.keep(tmp_path, "toys", [self.PICTURE])
+        told = self.told(tmp_path, self.redraw(model, strength=strength))
+        assert "strength" not in told["room"]
+        assert told["line"].endswith("What could not be set: Noise that was asked for, 0 to 1.")
+
+    def test_a_filled_one_with_its_mask(self, tmp_path, model):
+        own_pictures.keep(tmp_path, "toys", [self.PICTURE, self.MASK])
+        mask = recipes.picture_hash(self.MASK)
+        recipe = model.recipe("fill", **self.HOW, seeds=[4], pictures=[self.HASH], mask=mask)
+        room = self.told(tmp_path, recipe)["room"]
+        assert (room["task"], room["mask"], room["side"]) == ("fill", "01" * 128, 16)
+
+    def test_a_walk_with_both_ends(self, tmp_path, model):
+        own_pictures.keep(tmp_path, "toys", [self.PICTURE, self.PICTURE[::-1]])
+        hashes = [self.HASH, recipes.picture_hash(self.PICTURE[::-1])]
+        mix = [[i / 4] for i in range(5)]
+        recipe = model.recipe("interpolate", steps=own.WALK_STEPS, sampler="ddim", pictures=hashes, mix=mix)
+        told = self.told(tmp_path, recipe)
+        assert (told["room"]["task"], told["room"]["frames"]) == ("walk", 5)
+        assert np.array_equal(inbox.picture(told["room"]["b"]["key"], 16, 3), self.PICTURE[::-1])
+        assert told["line"].endswith("press Walk.") and told["fields"].keys() == {"model"}
+        other = self.told(tmp_path, {**recipe, "steps": 6})
+        assert other["line"].endswith("What could not be set: Steps.")
+
+    def test_where_the_picture_is_gone_the_rest_comes_back_and_the_line_says_so(self, tmp_path, model):
+        told = self.told(tmp_path, self.redraw(model))
+        assert told["room"]["seed"] == 4 and "a" not in told["room"] and "own" not in told["room"]
+        assert told["line"].endswith("The picture it was made from is not kept here: drop it in again.")
+        assert "\n" not in told["line"]
+
+    def test_looking_at_a_recipe_fills_no_memory(self, tmp_path, model):
+        own_pictures.keep(tmp_path, "toys", [self.PICTURE])
+        recall.settings(tmp_path, self.redraw(model))
+        assert not inbox._files
+
+
 def test_the_slider_becomes_long_enough(tmp_path, model):
     for steps, longest in ((20, 200), (1000, 1000)):
         told = recall.settings(tmp_path, model.recipe("sample", seeds=[0], steps=steps, sampler="ddim"))
@@ -86,7 +175,12 @@ def test_the_slider_becomes_long_enough(tmp_path, model):
         ("sample", {"seeds": [1], "eta": 1.0}, "no place for"),
         ("interpolate", {"seeds": [1, 2], "mix": np.linspace(0, 1, 100)[:, None].tolist()}, "Frames 100, up to 64"),
         ("interpolate", {"seeds": [1, 2], "mix": [[0], [0.2], [1]]}, "another way"),
-        ("redraw", {"seeds": [1], "pictures": ["0" * 16], "level": 1.0}, "cannot be made again"),
+        ("ema", {"seeds": list(range(17)), "ema": [0.1]}, "Samples 17, up to 16"),
+        ("redraw", {"seeds": list(range(10)), "pictures": ["0" * 16], "level": 1.0}, "Samples 10, up to 9"),
+        ("redraw", {"seeds": [1, 3], "pictures": ["0" * 16], "level": 1.0}, "do not count up"),
+        ("redraw", {"seeds": [1], "pictures": ["0" * 16], "level": 1.0, "eta": 0.5}, "made with eta"),
+        ("fill", {"seeds": [2**53], "pictures": ["0" * 16], "mask": "0" * 16}, "too large for the form"),
+        ("interpolate", {"pictures": ["0" * 16] * 2, "mix": [[i / 48] for i in range(49)]}, "Frames 49, up to 48"),
     ],
 )
 def test_what_the_form_cannot_hold_is_one_line(tmp_path, model, what, request_, words):
@@ -130,9 +224,11 @@ def test_every_field_of_a_recipe_has_words():
         "version": 1, "what": "sample", "run": "a", "model": "a.pt", "hash": "0" * 12, "trained_steps": 1, "size": 32,
         "models": [], "sampler": ["ddim", "magic"], "steps": [1, 2], "spacing": "karras", "eta": 0.5, "guidance": 1.5,
         "interval": [0.2, 2], "classes": [3, None], "seeds": [1, 5], "mix": [[0]], "ema": 0.1, "pictures": ["0" * 16],
-        "mask": "0" * 16, "level": 1.0,
+        "mask": "0" * 16, "level": 1.0, "strength": 0.5, "ema_step": 256, "stops": [1, 2],
     }  # fmt: skip
     assert every.keys() == recipes._FIELDS.keys()
+    told = dict(recall.words({**every, "ema_step": 2304} | {"models": [every]}))
+    assert told["The averages end at step"] == "2,304"
     told = dict(recall.words({name: value for name, value in every.items() if name != "models"}))
     assert told["Sampler"] == "DDIM, magic" and told["Classes"] == "3, none" and told["Seeds"] == "1, 5"
     assert all(recall.title({**every, "models": [every], "what": what}) for what in recipes.WHATS)

@@ -30,6 +30,12 @@ def test_every_key_in_a_call_exists():
     assert asked <= set(texts.words())
 
 
+def test_no_key_stands_twice():
+    """JSON would silently take the last."""
+    keys = re.findall(r'^  "([^"]+)":', (HERE / "assets" / "locales" / "en.json").read_text(), re.MULTILINE)
+    assert len(keys) > 300 and sorted(set(keys)) == sorted(keys)
+
+
 def test_texts_are_one_line_and_plain():
     for key, text in texts.words().items():
         assert text == text.strip() and "\n" not in text and "<" not in text, key

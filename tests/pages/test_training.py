@@ -1,5 +1,6 @@
 """The Training tab's handlers: plain functions of what the form holds, whatever a browser or a script sends."""
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -26,6 +27,7 @@ class FakeSession:
 
     def __init__(self, root: Path):
         self.root = self.data_dir = root
+        self.turns = contextlib.nullcontext
         self.started = []
 
     def start(self, settings, **how):
@@ -111,7 +113,7 @@ def test_what_cannot_work_is_one_line_and_starts_nothing(session, field, value, 
     said, watch = training.begin(session, *form(**{field: value}))
     assert words.lower() in said.lower() and "\n" not in said
     assert watch["visible"] is False and session.started == []
-    assert training.forecast(session, *form(**{field: value})) == (said, [])
+    assert training.forecast(session, *form(**{field: value})) == (said, {})
 
 
 def test_start_says_so(session):
@@ -164,8 +166,21 @@ def test_a_set_without_classes_cannot_teach_them(session, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     Image.new("RGB", (50, 40)).save(folder / "1.png")
-    said, cards = training.forecast(session, *form(dataset=str(folder), class_conditional=True))
-    assert "no classes to learn" in said and cards == []
+    said, whole = training.forecast(session, *form(dataset=str(folder), class_conditional=True))
+    assert "no classes to learn" in said and whole == {}
+
+
+def test_the_whole_plan_is_told_fact_by_fact(session, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(30):
+        Image.new("RGB", (50, 40), (number, 0, 0)).save(folder / f"{number}.png")
+    _, whole = training.forecast(session, *form(dataset=str(folder), batch_size=16, micro_batch=4))
+    names = [name for name, _ in whole["facts"] if name]
+    assert names[:8] == ["device", "preset", "pictures", "batch", "steps", "pace", "time", "memory"]
+    told = " ".join(text for _, text in whole["facts"])
+    assert "16 pictures a step, 4 at a time, 4 times" in told and "an epoch" in told and "gradients" in told
+    assert [card["card"] for card in whole["cards"]] == ["6 GB", "8 GB", "12 GB", "24 GB"]
 
 
 def test_start_choices_offer_what_can_be_done(tmp_path):

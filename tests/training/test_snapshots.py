@@ -139,6 +139,10 @@ def test_the_saved_state_brings_the_average_to_the_runs_last_step(walked, tmp_pa
     direct = tracked[0.07].network.weight
     assert (after - direct).norm() < 0.1 * (before - direct).norm()
     torch.testing.assert_close(snapshots.reconstruct(run, 0.05, 1400)["weight"], tracked[0.05].network.weight)
+    assert snapshots.latest(run) == 1400
+    assert torch.equal(snapshots.reconstruct(run, 0.07, 1400)["weight"], after)
+    run.state_path.unlink()
+    assert snapshots.latest(run) == 1280
 
 
 def test_weights_that_stood_still_come_back_as_they_are(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
 from ddpm_core.errors import UsageError
-from pages.explorer import again, pad
+from pages.explorer import KNOWN, again, inbox, own, pad
 
 HOW = {"steps": 3, "sampler": "ddim"}
 
@@ -114,3 +114,142 @@ def test_a_sheet_of_another_layout_is_one_line(exploring):
     entry = gallery.keep(exploring.root, pictures.to_png_bytes(np.zeros((7, 9, 3), np.uint8), recipe=recipe), recipe)
     with pytest.raises(UsageError, match="laid out by another program"):
         next(again.make(exploring, {"key": entry.key}))
+
+
+# ---- what the explorers made
+
+
+WALK = {"frames": 5}
+SOME = {"seed": 5, "samples": 3}
+MASK = {"mask": "".join("1" if i % 16 < 8 else "0" for i in range(16 * 16))}
+MADE = {
+    "steps": {"seed": 7, "counts": [2, 3, 5], "samplers": ["ddim", "heun"]},
+    "averages": SOME,
+    "own-walk": WALK,
+    "own-redraw": {**SOME, "strength": 0.6},
+    "own-fill": {**SOME, **MASK},
+}
+
+
+@pytest.fixture
+def explored(exploring, toy_snapshots, monkeypatch):
+    """explored(name) -> the kept picture that this explorer made."""
+    monkeypatch.setattr(own, "WALK_STEPS", 4)
+    toy_snapshots(exploring.root, "toys", range(256, 2305, 256))
+    a, b = (inbox.bring(file_of(seed))["key"] for seed in (1, 2))
+
+    def make(name, **change):
+        asked = {"model": "toys/ddpm_best.pt", **HOW, "a": a, "b": b, **MADE[name], **change}
+        for show in KNOWN[name](exploring, asked):
+            told = show()
+        assert told["done"] == 1
+        return gallery.history(exploring.root)[0]
+
+    yield make
+    inbox._files.clear()
+
+
+def file_of(seed):
+    noise = np.random.default_rng(seed).integers(0, 255, (20, 30, 3), np.uint8)
+    return pictures.to_png_bytes(noise)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_an_explorer_made_is_the_same_bit_for_bit(exploring, explored, name):
+    entry = explored(name)
+    inbox._files.clear()  # the studio was closed meanwhile
+    told = [show() for show in again.make(exploring, {"key": entry.key})]
+    assert told[-1]["same"] and told[-1]["says"] == "The same picture, bit for bit."
+    done = [each["done"] for each in told]
+    assert done == sorted(done) and done[0] > 0 and done[-1] == pytest.approx(1) == done[-2]
+    assert any("preview" in each for each in told)
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m-sde", "ddpm", "heun"])
+@pytest.mark.parametrize("name", ["own-redraw", "own-fill"])
+def test_with_samplers_that_add_noise_or_ask_twice_too(exploring, explored, name, sampler):
+    assert last(exploring, explored(name, sampler=sampler))["same"]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_differs_from_it_is_shown_in_its_layout(exploring, explored, name):
+    entry = explored(name)
+    png = entry.path.read_bytes()
+    recipe, was = recipes.read_recipe(png), gallery.pixels(png).copy()
+    was[5, 5, 1] ^= 255
+    entry.path.write_bytes(pictures.to_png_bytes(was, recipe=recipe))
+    told = last(exploring, entry)
+    assert not told["same"] and told["says"].startswith("Not the same picture: 1 of ")
+    shown = pixels(told["difference"])
+    assert sheet.layout(recipe, shown)[0] == sheet.layout(recipe, was)[0] == sheet.columns_of(recipe)
+    (difference,) = sheet.cut(recipe, shown)
+    assert np.count_nonzero(difference) == 1 and difference[0, 3, 3, 1] == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "words"),
+    [
+        ("own-walk", "pictures", "the first picture that this was made from is not here"),
+        ("own-redraw", "pictures", "the picture that this was made from is not here"),
+        ("own-fill", "mask", "the mask that this was made from is not here"),
+    ],
+)
+def test_an_own_picture_that_is_gone_is_one_line_that_names_its_file(exploring, explored, name, field, words):
+    entry = explored(name)
+    digest = recipes.read_recipe(entry.path.read_bytes())[field]
+    path = exploring.root / "samples/toys/own" / f"{digest[0] if field == 'pictures' else digest}.png"
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(UsageError, match=words) as caught:
+        next(again.make(exploring, {"key": entry.key}))
+    assert f"put {path} back" in str(caught.value) and "\n" not in str(caught.value)
+    path.write_bytes(content)
+    assert last(exploring, entry)["same"]
+
+
+def test_averages_of_a_run_that_trained_on_are_one_line(exploring, explored, toy_snapshots):
+    entry = explored("averages")
+    toy_snapshots(exploring.root, "toys", range(256, 2817, 256))
+    with pytest.raises(UsageError, match="has trained on since: these averages end at step 2,304.* at step 2,816 now"):
+        last(exploring, entry)
+
+
+def test_given_up_in_the_middle_the_turn_is_free(exploring, explored, listen):
+    for name in MADE:
+        shown = again.make(exploring, {"key": explored(name).key})
+        next(shown), next(shown)
+        shown.close()
+        assert listen.turn_is_free(exploring)
+
+
+# ---- what the command line made
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--samples=6", "--grid=4"],
+        ["--samples=6", "--grid=1", "--scale=3"],
+        ["--samples=5", "--grid=5", "--sampler=ddim", "--eta=1"],
+        ["--interpolate", "--frames=7"],
+        ["--interpolate", "--frames=30", "--sampler=dpm++2m-sde"],
+        ["--samples=3", "--trajectory"],
+        ["--samples=1", "--trajectory", "--steps=20", "--sampler=heun", "--scale=2"],
+        ["--compare", "checkpoints/toys/ddpm_best.pt", "checkpoints/toys/ddpm_best.pt", "--samples=2"],
+    ],
+)
+def test_what_the_command_line_wrote_is_the_same_bit_for_bit(exploring, monkeypatch, capsys, flags):
+    from inference_high_res import main
+
+    monkeypatch.chdir(exploring.root)
+    model = [] if "--compare" in flags else ["--model=checkpoints/toys/ddpm_best.pt"]
+    assert main([*model, "--steps=3", *flags, "--device=cpu"]) == 0
+    written = sorted((exploring.root / "samples/toy_16x16").glob("*.png")) or sorted(
+        (exploring.root / "samples").rglob("*.png")
+    )
+    assert len(written) == 1 + ("--trajectory" in flags)
+    for path in written:
+        png = path.read_bytes()
+        entry = gallery.keep(exploring.root, png, recipes.read_recipe(png))
+        told = last(exploring, entry)
+        assert told["same"], told["says"]

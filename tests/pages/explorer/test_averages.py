@@ -1,12 +1,15 @@
 """The averages explorer: each length that the snapshots can make, drawn by exactly those weights, and no other."""
 
 import dataclasses
+import json
+import threading
 
 import numpy as np
 import pytest
 
 from ddpm_core import gallery, pictures, recipes
-from pages.explorer import averages
+from pages.explorer import KNOWN, averages
+from pages.explorer.stream import Explorers
 
 HOW = {"model": "toys/ddpm_best.pt", "seed": 3, "samples": 2, "steps": 3, "sampler": "ddim"}
 
@@ -52,6 +55,7 @@ def test_the_file_is_a_grid_with_a_row_an_average_and_a_column_a_seed(session, r
     recipe = recipes.read_recipe(listen.content(file["href"]))
     assert (recipe["what"], recipe["seeds"], recipe["ema"]) == ("ema", [3, 4], list(averages.LENGTHS))
     assert (recipe["sampler"], recipe["steps"], recipes.count(recipe)) == ("ddim", 3, 14)
+    assert recipe["ema_step"] == 2304
     drawn = listen.tiles(listen.pixels(file["href"]), 16, gap=2, scale=8)
     assert (drawn[2:4] == drawn_by(session, run, averages.LENGTHS[1], [3, 4], steps=3, sampler="ddim")).all()
     (entry,) = gallery.history(session.root)
@@ -100,3 +104,34 @@ def test_a_damaged_snapshot_is_one_line_with_its_name(session, run, listen):
 )
 def test_what_cannot_work_is_one_line(session, run, listen, change, words):
     assert words in listen.refused(averages.make(session, {**HOW, **change}))
+
+
+def test_cancel_stops_between_two_network_calls_and_the_next_question_works_at_once(session, run, listen, monkeypatch):
+    from ddpm_core.generator import Generator
+
+    calls, inside, go_on, advance = [], threading.Event(), threading.Event(), Generator._advance
+
+    def watched(self, walks):
+        calls.append(len(walks))
+        if len(calls) == 4:
+            inside.set()
+            assert go_on.wait(30)
+        return advance(self, walks)
+
+    monkeypatch.setattr(Generator, "_advance", watched)
+    explorers = Explorers(session, KNOWN)
+    asked = {**HOW, "steps": 50}
+    lines = explorers._lines("page/averages", lambda: averages.make(session, asked))
+    assert json.loads(next(lines)) == {"busy": True}
+    job = explorers.desk.current("page/averages")
+    assert inside.wait(30)
+    explorers.desk.clear("page/averages")  # as Cancel does
+    assert json.loads(list(lines)[-1])["cancelled"] is True
+    go_on.set()
+    assert job.join(30), "its thread goes on"
+    assert len(calls) == 4  # the one that was under way was the last
+    assert listen.turn_is_free(session) and gallery.history(session.root) == []
+
+    again = [json.loads(line) for line in explorers._lines("page/averages", lambda: averages.make(session, HOW))]
+    assert again[-1]["cancelled"] is False and "error" not in again[-1]
+    assert len(gallery.history(session.root)) == 1

@@ -67,6 +67,27 @@ def test_a_blend_with_other_noise_is_close_and_noise_of_its_own_is_no_copy(explo
     assert last(exploring, kept(exploring, nearer))["says"].startswith("It is a copy by the ratio test")
 
 
+def test_a_picture_that_was_held_out_is_no_training_picture(exploring):
+    """Held out by the very split that the trainer makes, of the run's own share and seed."""
+    from ddpm_core.training import held_out
+
+    folder = exploring.root / "many"
+    folder.mkdir()
+    made = np.random.default_rng(3).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+    for number, picture in enumerate(made):
+        Image.fromarray(picture).save(folder / f"{number:02}.png")
+    network = NetworkConfig(16, (1, 2), attention=())
+    for share, words in ((0.25, "It is no copy by the ratio test"), (0.0, "It is a copy: every pixel equals")):
+        config = RunConfig(str(folder), 16, "toys", network=network, held_out=share, seed=5)
+        Run(exploring.root, "toys").create(config)
+        unseen = held_out.split(24, 0.25, 5)[1].tolist()
+        assert len(unseen) == 6
+        told = last(exploring, kept(exploring, made[unseen[:1]]))
+        assert told["says"].startswith(words)
+        shown = {int(near["says"].split()[1].rstrip(",")) for near in told["nearest"]}
+        assert bool(shown & set(unseen)) == (share == 0)
+
+
 def test_the_settings_of_the_form_do_not_matter(exploring, data):
     entry = kept(exploring, data[:1])
     asked = {"key": entry.key, "index": 0, "model": "gone/ddpm_best.pt", "steps": "x"}
@@ -111,7 +132,7 @@ def test_who_leaves_ends_the_work(exploring, data, monkeypatch):
 
     ended = threading.Event()
 
-    def endless(sample, images, k, progress):
+    def endless(sample, images, k, progress, trained):
         try:
             while True:
                 progress("Comparing", 1, 2)

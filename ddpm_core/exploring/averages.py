@@ -1,0 +1,42 @@
+"""A run's model under averages of other lengths than the one that it was saved with. Imports no torch."""
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ddpm_core.runs import Run
+
+if TYPE_CHECKING:
+    from ddpm_core.generator import Generator, Turn
+
+LENGTHS = (0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25)  # of the run's length so far: sigma_rel of EDM2
+
+
+def made_at(generator: "Generator") -> int:
+    """The training step that its run's averages are made at now.
+
+    Raises `UsageError` if the run kept no snapshots, `CheckpointError` for a damaged file.
+    """
+    from ddpm_core.training import snapshots
+
+    return snapshots.latest(_run(generator))
+
+
+def under(generator: "Generator", length: float, step: int, turn: "Turn" = contextlib.nullcontext) -> "Generator":
+    """The same model with the weights of the average of `length` at `step`; it takes `turn` itself, so do not hold it.
+
+    As with the shelf's models, whoever draws with it takes the turn. Raises `UsageError` where the snapshots cannot make this
+    average, `CheckpointError` for a damaged file.
+    """
+    from ddpm_core.generator import Generator
+    from ddpm_core.training import snapshots
+
+    weights = snapshots.reconstruct(_run(generator), length, step)
+    made = Generator(dataclasses.replace(generator.model, weights=weights), generator.path, generator.device, turn)
+    made.turn = contextlib.nullcontext
+    return made
+
+
+def _run(generator: "Generator") -> Run:
+    folder = generator.path.absolute().parent  # ROOT/checkpoints/NAME
+    return Run(folder.parent.parent, folder.name)
