@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
-from ddpm_core.config import DEFAULT_STEPS, SAMPLERS, SPACING_OF
+from ddpm_core.config import SETTINGS, SPACING_OF
 from ddpm_core.errors import UsageError
 from ddpm_core.making import files, flags
 
@@ -193,7 +193,8 @@ def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
 
 def how_of(given: dict[str, Any]) -> dict[str, Any]:
     """What `request.How` takes but the classes, by its names."""
-    asked = {"steps": given.get("steps", DEFAULT_STEPS), "sampler": given.get("sampler", SAMPLERS[0])}
+    asked = SETTINGS["fast" if given.get("fast") else "quality"]
+    asked = asked | {name: given[name] for name in ("steps", "sampler") if name in given}
     return asked | {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
 
 

@@ -231,7 +231,7 @@ def _settings(rows: list[dict[str, Any]], most: int) -> list[str]:
         return []
     said = []
     for name, how in SETTINGS.items():
-        cell = ours.get((how["sampler"], how["spacing"]), {}).get(str(how["steps"]))
+        cell = ours.get((how["sampler"], SPACING_OF[how["sampler"]]), {}).get(str(how["steps"]))
         if cell:
             change = 100 * (cell["frechet"] / ancestral["frechet"] - 1)
             said.append(

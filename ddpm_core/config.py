@@ -30,9 +30,11 @@ SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see 
 SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
 TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps
 DEFAULT_STEPS = 20
+# What a person chooses who does not care for samplers; the first is what everybody gets who does not choose at all.
+# (Measured by benchmarks.samplers, see README.)
 SETTINGS: dict[str, dict[str, Any]] = {
-    "quality": {"sampler": "unipc", "steps": 20, "spacing": "karras"},
-    "fast": {"sampler": "ipndm", "steps": 10, "spacing": "karras"},
+    "quality": {"sampler": SAMPLERS[0], "steps": DEFAULT_STEPS},
+    "fast": {"sampler": SAMPLERS[0], "steps": 10},
 }
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.

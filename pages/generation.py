@@ -5,6 +5,7 @@ somebody cancels, closes the page or asks anew.
 """
 
 import base64
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import gradio as gr
 import numpy as np
 
 from ddpm_core import gallery, pictures, recipes, sheet, shelf, trajectory
-from ddpm_core.config import SAMPLERS
+from ddpm_core.config import SAMPLERS, SETTINGS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from ddpm_core.trajectory import Trajectory
@@ -46,6 +47,10 @@ def build(session: "Session") -> None:
             model = gr.Dropdown(
                 [], interactive=True, elem_id="model", label=t("generation.model"), info=t("generation.model.why")
             )
+            setting = gr.Radio(
+                [(t("generation.setting." + name), name) for name in SETTINGS], value=next(iter(SETTINGS)),
+                elem_id="setting", label=t("generation.setting"), info=t("generation.setting.why"),
+            )  # fmt: skip
             steps = _slider("steps", t("generation.steps"), 20, 1, LONGEST_SLIDER, t("generation.steps.why"))
             sampler = gr.Dropdown(
                 [(t("generation.sampler." + name), name) for name in SAMPLERS],
@@ -132,6 +137,26 @@ def build(session: "Session") -> None:
         js=f"({', '.join(how)}) => {{ Studio.how.set({{ {', '.join(how)} }}); }}",
         api_visibility="private",
     )
+
+    # A setting is a sampler and its steps; who chooses these has a setting of their own.
+    settings = {name: [how["steps"], how["sampler"]] for name, how in SETTINGS.items()}
+    setting.input(
+        None,
+        setting,
+        [steps, sampler],
+        js=f"(name) => {json.dumps(settings)}[name]",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    for field in (steps, sampler):
+        field.change(
+            None,
+            [steps, sampler],
+            setting,
+            js=f"(steps, sampler) => Object.entries({json.dumps(settings)}).find(([, how]) => how[0] === steps && how[1] === sampler)?.[0] ?? null",
+            show_progress="hidden",
+            api_visibility="private",
+        )
 
     def on_generate(
         model: str | None, samples: int, seed: int, steps: int, sampler: str, which: str, guidance: float,

@@ -201,6 +201,7 @@ def test_a_number_that_cannot_work_is_one_line(here, capsys, flag, value):
         ([SMALL, f"--seed={2**63 - 2}", "--samples=3"], "too few seeds for 3 pictures"),
         ([SMALL, f"--seed={2**63 - 1}", "--interpolate"], "too few seeds for 2 pictures"),
         (["--compare", *["a.pt"] * 33], "up to 32 models"),
+        ([SMALL, "--fast", "--steps=5"], "--steps and --fast do not go together"),
         ([SMALL, "--steps=1001"], "from 1 to 1000"),
         ([SMALL, "--sampler=rk45"], "dpm++2m, dpm++3m"),
         ([SMALL, "--device=cuda:99"], "device"),
@@ -521,3 +522,9 @@ def test_ctrl_c_ends_in_one_line_and_writes_nothing(here):
     assert process.returncode == 130 and out == ""
     assert "Traceback" not in err and err.rstrip().endswith("stopped; nothing was saved.")
     assert not (here / "samples").exists()
+
+
+def test_fast_is_ten_steps_of_the_default_sampler(here, capsys):
+    recipe = told(capsys, SMALL, "--samples=1", "--fast")["recipe"]
+    assert (recipe["steps"], recipe["sampler"]) == (10, SAMPLERS[0])
+    assert told(capsys, SMALL, "--samples=1", "--fast", "--spacing=logsnr")["recipe"]["spacing"] == "logsnr"

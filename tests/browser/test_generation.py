@@ -237,3 +237,17 @@ def test_a_program_can_ask_by_name(studio, toy_run):
     assert told["line"].startswith("2 pictures in") and told["grid"]["src"].startswith("data:image/png;base64,")
     refused = client.predict("/etc/passwd", 2, 5, 3, "ddim", api_name="/generate")
     assert "not there any more" in json.dumps(refused)
+
+
+def test_a_setting_brings_its_steps_and_other_steps_are_no_setting(page, studio, toy_run):
+    toy_run(studio.root, "toys")
+    open_generation(page)
+    steps = page.locator("#steps input[type=number]")
+    chosen = "document.querySelector('#setting input:checked')?.value ?? ''"
+    assert page.evaluate(chosen) == "quality" and steps.input_value() == "20"
+    page.get_by_role("radio", name="fast").check()
+    page.wait_for_function("document.querySelector('#steps input[type=number]').value === '10'")
+    set_number(page, "steps", 30)
+    page.wait_for_function(f"({chosen}) === ''")
+    set_number(page, "steps", 20)
+    page.wait_for_function(f"({chosen}) === 'quality'")

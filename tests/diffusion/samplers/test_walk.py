@@ -27,7 +27,8 @@ def test_the_names_are_those_that_forms_and_command_lines_know():
 def test_the_named_settings_can_be_asked_for():
     for name, steps in (("quality", range(20, 21)), ("fast", range(8, 11))):
         how = config.SETTINGS[name]
-        assert samplers.calls(how["sampler"], how["steps"]) in steps and how["spacing"] in config.SPACINGS
+        assert samplers.calls(how["sampler"], how["steps"]) in steps
+    assert config.SETTINGS["quality"] == {"sampler": config.SAMPLERS[0], "steps": config.DEFAULT_STEPS}
 
 
 @pytest.mark.parametrize("name", samplers.SAMPLERS)
