@@ -144,7 +144,7 @@ def build(session: "Session") -> None:
         None,
         setting,
         [steps, sampler],
-        js=f"(name) => {json.dumps(settings)}[name]",
+        js=f"(name) => ({json.dumps(settings)})[name]",
         show_progress="hidden",
         api_visibility="private",
     )
