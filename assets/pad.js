@@ -63,6 +63,7 @@ Studio.rooms.pad = () => {
   let drawn = null; // the model that it is of
   let pull = 1; // the guidance that it was drawn with
   let timer = null;
+  let back = null; // takes back the exact picture that was asked for
   let path = null; // while recording
 
   const onto = (canvas, image, x, y, side) => {
@@ -103,7 +104,7 @@ Studio.rooms.pad = () => {
   };
   const exact = () => {
     const here = { ...at };
-    Studio.make("pad-point", "pad-point", { ...Studio.how.values, ...told(), ...here }, ({ error, point }) => {
+    back = Studio.make("pad-point", "pad-point", { ...Studio.how.values, ...told(), ...here }, ({ error, point }) => {
       if (error) return bench.say(error);
       if (!point || here.u !== at.u || here.v !== at.v) return;
       const image = new Image();
@@ -172,8 +173,11 @@ Studio.rooms.pad = () => {
     record.setAttribute("aria-pressed", false);
     put(record, t("pad.record"));
     clear();
+    clearTimeout(timer); // the film first; Cancel then leaves nothing at work
+    back?.();
     bench.ask("pad-film", { ...told(), path: walked, frames: 48 }, (answer) => {
       if (!answer.files) return;
+      if (picture.dataset.exact !== "true") exact();
       film.element.hidden = false;
       film.show({ walk: { frames: answer.frames, a: t("pad.film.from"), b: t("pad.film.to"), alt: t("pad.film"), named: true } });
       files.show(answer.files);
