@@ -181,6 +181,7 @@ def samplers(results: Path) -> str:
 def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str:
     """One row a sampler, ours first, the best at 20 calls first; then what the two settings are worth, and the speed."""
     lines = []
+    rows = [row for row in rows if row["cells"]]  # one that was only begun has none
     if rows:
         first = rows[0]
         calls = sorted({int(calls) for row in rows for calls in row["cells"]})
