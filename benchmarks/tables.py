@@ -382,6 +382,31 @@ def data_path(results: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def explorers(results: Path) -> str:
+    """How soon the Generation tab answers."""
+    path = results / "explorers.json"
+    if not path.exists():
+        return NOT_YET
+    found: dict[str, Any] = json.loads(path.read_text())
+    words = {"coarse": "the pad under a moving pointer, from its coarse map", "exact": "the pad's exact picture at rest, with the page's wait of 120 ms"}  # fmt: skip
+    lines = ["| milliseconds | median | longest | times |", "|---|---|---|---|"]
+    for key, row in found["pad"].items():
+        lines.append(f"| {words[key]} | **{row['median']:.0f}** | {row['longest']:.0f} | {row['times']} |")
+    for mode, row in found["cancel"].items():
+        rest = row["rested"]
+        lines.append(
+            f"| Cancel in `{mode}`: until nothing is drawn any more | **{1000 * rest['median']:.0f}** | {1000 * rest['longest']:.0f}"
+            f" | {rest['times']} |"
+        )
+    lines += [
+        "",
+        f"In a real Chromium, with a `cpu` model of 32 px. The page itself says Cancelled after"
+        f" {1000 * max(row['told']['longest'] for row in found['cancel'].values()):.0f} ms at the latest."
+        f" {machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _off(told: float, measured: float) -> str:
     return f"{100 * (told / measured - 1):+.0f} %"
 
@@ -395,6 +420,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "presets": presets,
     "memory": memory,
     "data_path": data_path,
+    "explorers": explorers,
     "samplers": samplers,
 }
 
