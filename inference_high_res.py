@@ -46,6 +46,8 @@ def make(given: dict[str, Any]) -> int:
     from ddpm_core.generator import Generator
 
     generators = [Generator.load(model, given.get("device", "auto")) for model in models]
+    if output is None:
+        files.check_folder(root / "samples" / generators[0].model.config.name)
 
     def place(stem: str) -> Path:
         """Asked for when the pictures are there: another program may have written one of that name meanwhile."""

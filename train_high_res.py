@@ -55,12 +55,14 @@ def fresh(
 ) -> "tuple[Run, RunConfig, DatasetInfo]":
     from ddpm_core.data import catalogue
     from ddpm_core.runs import new_run
+    from ddpm_core.training.classes import with_classes
 
     name = given.get("name", "")
     typed, settings = settings, lasting(settings)  # messages show what was typed
     # Finds wrong settings before seconds are spent on importing torch.
     run, _ = new_run(root, preset(**settings, name=name), explicit_name=bool(name))
     info = catalogue.describe(typed["dataset"], data_dir)
+    with_classes(preset(**typed), info)  # before a set is downloaded that has none
 
     from ddpm_core import checkpoint, devices
     from ddpm_core.network import growing

@@ -278,9 +278,9 @@ def _without_folders(config: RunConfig) -> RunConfig:
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder: name a file in it{_for_example(path)}.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(f"there is no file {path}: check the path{_for_example(path.parent)}.")
     if not path.is_file():
         raise CheckpointError(f"{path} is not a regular file: name a .pt file.")
@@ -385,6 +385,6 @@ def _check_tensors(value: Any, size: int) -> None:
 
 
 def _for_example(folder: Path) -> str:
-    found = sorted(folder.glob("*.pt")) if folder.is_dir() else []
+    found = sorted(folder.glob("*.pt")) if os.path.isdir(folder) else []
     best = [file for file in found if file.name == "ddpm_best.pt"]
     return f", for example {(best or found)[0]}" if found else ""

@@ -98,7 +98,7 @@ class Run:
     # ---- settings
 
     def exists(self) -> bool:
-        return self.config_path.is_file()
+        return os.path.isfile(self.config_path)  # also where its folder is closed: pathlib would raise
 
     def create(self, config: RunConfig) -> None:
         """Makes the folders and writes the settings (again, with what changed, when a run is resumed)."""
@@ -301,7 +301,8 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
     If the name is taken: UsageError if a person chose it (`explicit_name`), otherwise -2, -3, ... is added.
     """
     run = Run(root, config.name)
-    _check_writable(run.root)
+    for folder in (run.checkpoints, run.samples, run.progress):
+        _check_writable(folder)
     number = 1
     while taken := run.in_the_way():
         if explicit_name:
@@ -359,9 +360,10 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
 
 def _check_writable(root: Path) -> None:
     """UsageError unless folders can be made under `root`. Only looks: nothing is to be written before all is right."""
-    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    if not nearest.is_dir():
-        raise UsageError(f"{nearest} is a file: choose a folder for the output.")
+    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if os.path.lexists(folder))
+    if not os.path.isdir(nearest):
+        what = "a link to a place that is not there" if os.path.islink(nearest) else "a file"
+        raise UsageError(f"{nearest} is {what}: choose a folder for the output.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"{nearest} cannot be written: choose another output folder, or change its permissions.")
 

@@ -31,7 +31,7 @@ def settings_of(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(devices, "choose", lambda name: card)
     monkeypatch.setattr(memory, "free", lambda device: 24 * memory.GB)
     monkeypatch.setattr(memory, "arithmetic", lambda device, amp: memory.Arithmetic(card=True, half=amp))
-    about = DatasetInfo(key="cifar10", title="CIFAR-10", about="", pictures=50_000, channels=3, classes=())
+    about = DatasetInfo(key="cifar10", title="CIFAR-10", about="", pictures=50_000, channels=3, classes=("cat", "dog"))
     monkeypatch.setattr(catalogue, "describe", lambda *_: about)
     monkeypatch.setattr(train_high_res, "tell_plan", lambda *_, **__: None)
     monkeypatch.setattr(train_high_res, "tell_end", lambda *_: None)
@@ -77,6 +77,11 @@ def test_1_2_3_15_22_a_line_of_the_guide_trains_what_it_says(settings_of, line):
     name = f"{dataset}_{size}x{size}"
     assert config == preset(dataset, size, "standard", name=name, **more)
     assert (config.amp, config.compile) == (more.get("amp", True), more.get("compile", True))
+
+
+def test_3_the_block_with_remarks_starts_as_it_is_copied(settings_of):
+    # A shell ends the command at the first remark, and hands on the blank that the backslash before it protects.
+    assert settings_of("python train_high_res.py --dataset=cifar10 ' '") == preset("cifar10", 64, "standard")
 
 
 @pytest.mark.parametrize(

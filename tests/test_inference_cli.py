@@ -281,7 +281,7 @@ def test_a_file_that_is_no_model_is_one_line_and_exit_code_4(here, capsys, train
     assert "cut.pt" in refused(capsys, "--compare", "checkpoints/toy_32x32/ddpm_best.pt", "cut.pt", code=4)
 
 
-def test_a_file_that_is_not_ours_is_never_replaced(here, capsys):
+def test_a_file_that_is_not_ours_is_never_replaced(here, capsys, monkeypatch):
     Image.new("RGB", (4, 4)).save("holiday.png")
     before = Path("holiday.png").read_bytes()
     assert "not made by this program" in refused(capsys, SMALL, "--output=holiday.png")
@@ -291,6 +291,10 @@ def test_a_file_that_is_not_ours_is_never_replaced(here, capsys):
     Path("file").write_text("in the way")
     assert "cannot write into" in refused(capsys, SMALL, "--output=file/a.png")
     assert "cannot write into" in refused(capsys, SMALL, "--output-dir=file")
+    Path("samples").mkdir()
+    Path("samples/toy_32x32").touch()  # where the pictures of this run would go
+    monkeypatch.setattr(Generator, "sample", None)
+    assert "cannot write into" in refused(capsys, "--model=checkpoints/toy_32x32/ddpm_best.pt")
 
 
 def test_help_is_there_without_torch_and_knows_the_guides_lines():

@@ -330,6 +330,19 @@ def test_generated_pictures_alone_leave_the_name_free(tmp_path):
         folder.mkdir(parents=True)
 
 
+@pytest.mark.parametrize("folder", ["checkpoints", "samples", "training_progress"])
+def test_a_place_that_is_no_folder_is_told_before_anything_is_written(tmp_path, folder):
+    config = preset("openmoji", 32, "cpu", name="fox")
+    (tmp_path / folder).write_text("a file")
+    with pytest.raises(UsageError, match=f"{folder} is a file: choose a folder"):
+        new_run(tmp_path, config, explicit_name=False)
+    (tmp_path / folder).unlink()
+    (tmp_path / folder).symlink_to(tmp_path / "a disk that is away")
+    with pytest.raises(UsageError, match=f"{folder} is a link to a place that is not there"):
+        new_run(tmp_path, config, explicit_name=False)
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+
+
 def test_a_long_name_has_room_for_its_number(tmp_path):
     config = preset("openmoji", 32, name="x" * 64)
     a_run(tmp_path, "x" * 64)

@@ -134,6 +134,9 @@ def test_the_ranges_of_the_flags_are_those_of_the_settings():
         (["--dataset", ""], "dataset is empty"),
         (["--dataset", "cifar11"], "cifar10"),
         (["--output-dir", "/dev/null"], "choose a folder"),
+        (["--dataset", "../dots", "--class-conditional", "--plan"], "../dots has no classes to learn: put"),
+        (["--dataset", "imagenet", "--size=96", "--class-conditional"], "choose stl10:labelled"),
+        (["--dataset", "celeba", "--class-conditional"], "celeba has no classes"),
     ],
     ids=lambda value: " ".join(value).replace("\n", " ") if isinstance(value, list) else "",
 )
@@ -151,6 +154,10 @@ def test_other_wrong_arguments(here, capsys, argv, says):
         (["--resume"], "no run openmoji_64x64"),
         (["--resume", "--dataset=cifar10", "--size=32"], "no run cifar10_32x32"),
         (["--resume", "--name", "fox"], "no run fox"),
+        (["--resume", "--output-dir", "x" * 300], "no run openmoji_64x64"),
+        (["--from-model", "x" * 300], "there is no file"),
+        (["--from-model", ".."], "is a folder"),
+        (["--dataset", "celeba", "--data-dir", "x" * 300, "--from-model", "none.pt"], "there is no file none.pt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -4,6 +4,7 @@ Nothing is downloaded: it lies on Google Drive, which after a few downloads a da
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,13 +39,13 @@ def find(data_dir: Path, look: Look | None = None, progress: Progress | None = N
     problem = None
     # The zip first: it is whole, or can be seen not to be, whereas a folder may have been unpacked by half.
     for path in (home / _ZIP, data_dir / _ZIP):
-        if source is None and path.is_file():
+        if source is None and os.path.isfile(path):
             try:
                 source = ImageZip(str(path), look, progress)
             except DataError as error:
                 problem = error
     for folder in (home / "img_align_celeba", data_dir / "img_align_celeba", home):
-        if source is None and folder.is_dir():
+        if source is None and os.path.isdir(folder):
             try:
                 source = ImageFolder(str(folder), look, progress)
             except DataError:
@@ -66,8 +67,10 @@ def _check_whole(source: ImageFolder, home: Path) -> None:
         lines = (home / "list_eval_partition.txt").read_text("utf-8", "replace").splitlines()
     except OSError:
         return
-    listed = {line.split()[0] for line in lines if line.strip()}
-    here = sum(name.rpartition("/")[2] in listed for name in source.names)
+    # Without endings, as some have the pictures as .png; and a web page that was saved under this name lists none.
+    words = [line.split() for line in lines]
+    listed = {line[0].partition(".")[0] for line in words if line[1:] in (["0"], ["1"], ["2"])}
+    here = sum(name.rpartition("/")[2].partition(".")[0] in listed for name in source.names)
     if here < (1 - _MISSING_SHARE) * len(listed):
         raise DataError(
             f"CelebA: {source.folder} holds only {here:,} of the {len(listed):,} pictures in list_eval_partition.txt:"

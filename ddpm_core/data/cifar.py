@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, their training parts: 50,000 colour photographs of 32 px each (Krizhevsky 2009)."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,9 +46,9 @@ class Cifar:
 
     def draw(self, size: int, picks: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, int]]:
         unpacked = self._data_dir / self.folder
-        if not unpacked.is_dir():
+        if not os.path.isdir(unpacked):
             if picks is not None:
-                here = (self._data_dir / self.archive).is_file()
+                here = os.path.isfile(self._data_dir / self.archive)
                 raise self._missing(
                     "training unpacks it" if here else "it is not here yet; training downloads it (170 MB)"
                 )

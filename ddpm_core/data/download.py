@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import io
+import os
 import tarfile
 import tempfile
 import urllib.error
@@ -45,7 +46,7 @@ def fetch(urls: Sequence[str], target: Path, md5: str, progress: Progress | None
             why = "a web page came instead, perhaps a log-in of the network" if page else "its checksum is wrong"
             raise DownloadError(f"what came is not {target.name}: {why}")
     except OSError as error:
-        if not target.is_file():  # another program may just have finished it
+        if not os.path.isfile(target):  # another program may just have finished it
             raise DownloadError(_reason(error)) from None
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ class Mnist(Idx):
 
 
 def _plain_or_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
+    return next((p for p in (path, path.with_name(f"{path.name}.gz")) if os.path.isfile(p)), None)
 
 
 def _read(path: Path) -> np.ndarray:

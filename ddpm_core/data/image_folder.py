@@ -86,7 +86,11 @@ def _find(folder: Path, progress: Progress | None) -> list[str]:
                     tell(len(files))
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
-                    if entry.is_dir():
+                    try:
+                        is_folder = entry.is_dir()
+                    except OSError:  # a link in a circle, or into a place that is closed: no reason to stop
+                        continue
+                    if is_folder:
                         deeper.append(f"{inside}{entry.name}/")
                     elif not entry.name.lower().endswith(ENDINGS):
                         others[os.path.splitext(entry.name)[1].lower()] += 1

@@ -121,8 +121,9 @@ def _opened(path: Path) -> zipfile.ZipFile:
         with open(path, "rb") as file:
             start = file.read(1000).lstrip().lower()
         return zipfile.ZipFile(path)
-    except PermissionError as error:
-        raise DataError(f"{shown} cannot be read ({error.strerror}): change its permissions.") from None
+    except (PermissionError, FileNotFoundError) as error:
+        fix = "change its permissions" if isinstance(error, PermissionError) else "put it back, or name another"
+        raise DataError(f"{shown} cannot be read ({error.strerror}): {fix}.") from None
     except Exception:  # a damaged list raises nearly anything
         if not start:
             why = "is empty"

@@ -12,6 +12,8 @@ def existing(text: str) -> Path:
     """The absolute path of the folder, or the .zip, that `text` means. Raises `DataError` with the nearest that there is."""
     # A path copied from a file manager often comes in quotes.
     candidates = [text, text.strip("\"' ")]
+    if not candidates[-1]:
+        raise DataError("no folder is named: write its path, as in folder:cats, or use openmoji.")
     for candidate in candidates:
         path = Path(os.path.expanduser(candidate))
         if candidate and (os.path.isdir(path) or (is_zip(candidate) and os.path.isfile(path))):

@@ -1,5 +1,6 @@
 """STL-10: photographs of 96 px from ImageNet (Coates, Lee and Ng 2011), which the guide calls `imagenet`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,9 +59,9 @@ class Stl10:
         return arrays.version()
 
     def draw(self, size: int, picks: Sequence[int] | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):
             if picks is not None:
-                here = (self._data_dir / _ARCHIVE).is_file()
+                here = os.path.isfile(self._data_dir / _ARCHIVE)
                 raise self._missing(
                     "training unpacks it" if here else "it is not here yet; training downloads it (2.6 GB)"
                 )

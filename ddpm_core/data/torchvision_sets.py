@@ -1,5 +1,6 @@
 """What torchvision knows about the classic sets: where they are on the network, their checksums, how to unpickle them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def bring(known: Any, data_dir: Path, missing: Callable[[str], DataError], progr
     """
     archive = data_dir / known.filename
     try:
-        if not archive.is_file():
+        if not os.path.isfile(archive):
             download.fetch([known.url], archive, known.tgz_md5, progress)
         elif download.md5_of(archive, progress) != known.tgz_md5:
             with open(archive, "rb") as file:

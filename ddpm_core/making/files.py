@@ -11,6 +11,7 @@ from ddpm_core.errors import UsageError
 from ddpm_core.pictures import read_recipe
 
 MOST_PIXELS = 150_000_000  # of a file: half a GB while it is written; Pillow opens none beyond 179 million
+LONGEST_NAME = 235  # bytes; systems allow 255, less what the names beside it and of half-written files end in
 TRAJECTORY = "_trajectory.png"  # what such a file's name ends in, beside the picture's
 
 
@@ -33,6 +34,8 @@ def check_output(path: Path, endings: list[str]) -> None:
     """Raises `UsageError` unless `path`, and what goes beside it, can be written without losing what this program did not make."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {str(path)!r} must end in .png: try {path.stem or 'pictures'}.png")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise UsageError(f"--output: a file's name may be {LONGEST_NAME} letters long, this one is longer: shorten it.")
     for file in (path, *(beside(path, ending) for ending in endings)):
         if not os.path.lexists(file):
             continue
@@ -45,7 +48,7 @@ def check_output(path: Path, endings: list[str]) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raises `UsageError` unless files can be written into `folder`, which need not be there yet."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place))
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UsageError(f"cannot write into {there}: choose another place with --output or --output-dir.")
 

@@ -125,7 +125,7 @@ def _rare(flags: Parser) -> None:
         "--colour",
         type=one_of(*COLOURS, what="choice of colour"),
         metavar="HOW",
-        help="colour, grey, or auto: grey where all pictures are (default)",
+        help="colour, grey, or auto: grey for a set that is grey, such as mnist; a folder or a .zip is colour (default)",
     )
     pictures.add_argument(
         "--flip",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ddpm_core.data import catalogue
-from ddpm_core.errors import UsageError
+from ddpm_core.errors import DataError, UsageError
 
 
 def test_every_name_in_the_menu_is_known():
@@ -96,3 +96,13 @@ def test_no_torch_is_imported():
     root = Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10", "celeba", "mnist"])
+def test_a_data_folder_that_cannot_even_be_asked_about_is_one_line(tmp_path, no_network, name):
+    data = tmp_path / ("x" * 300)  # too long a name; a folder that is closed to us is answered in the same way
+    catalogue.describe(name, data)
+    for ask in (lambda: catalogue.load(name, 32, data), lambda: catalogue.peek(name, 32, 4, data)):
+        with pytest.raises(DataError) as caught:
+            ask()
+        assert "\n" not in str(caught.value) and str(data) in str(caught.value)

@@ -126,3 +126,16 @@ def test_a_folder_that_was_unpacked_by_half_is_noticed(tmp_path):
         catalogue.describe("celeba", tmp_path)
     _zip(tmp_path / "celeba" / "img_align_celeba.zip", folder)
     assert catalogue.describe("celeba", tmp_path).pictures == 37, "the zip is whole, as far as one can see"
+
+
+@pytest.mark.parametrize("page", [True, False], ids=["the list is a web page", "the pictures are png"])
+def test_a_whole_folder_is_whole_whatever_lies_beside_it(tmp_path, page):
+    _as_torchvision(tmp_path, _jpgs(tmp_path / "jpgs"))
+    folder = tmp_path / "celeba" / "img_align_celeba"
+    if page:  # as Google Drive sends it instead of the list
+        quota = "<!DOCTYPE html>\n<html>\n<p class=x>Quota exceeded, error 2\n</html>\n"
+        (tmp_path / "celeba" / "list_eval_partition.txt").write_text(quota)
+    else:  # img_align_celeba_png, the same faces without loss
+        for file in sorted(folder.iterdir()):
+            file.rename(file.with_suffix(".png"))
+    assert catalogue.describe("celeba", tmp_path).pictures == COUNT

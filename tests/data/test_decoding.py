@@ -256,6 +256,14 @@ def test_a_large_photo_is_decoded_small_and_is_the_same(tmp_path):
         assert abs(difference).max() <= 6
 
 
+def test_a_photo_counts_as_large_as_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100 * 80)
+    photo = _save(tmp_path / "a.jpg", Image.new("RGB", (800, 640), "red"))
+    assert decode(photo, 8).shape == (3, 8, 8), "of 800 x 640 pixels an eighth is decoded"
+    with pytest.raises(ValueError, match="800 x 640 pixels"):
+        decode(_save(tmp_path / "a.png", Image.new("RGB", (800, 640))), 8)
+
+
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 399)
     with pytest.raises(ValueError, match="20 x 20 pixels, more than 399"):

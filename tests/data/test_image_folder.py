@@ -62,6 +62,7 @@ def test_links_in_circles_and_pipes_do_no_harm(tmp_path):
     _save(tmp_path / "a" / "1.png")
     (tmp_path / "a" / "round").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "a" / "itself.png").symlink_to(tmp_path / "a" / "itself.png")
     _save(tmp_path.parent / f"{tmp_path.name}_else" / "2.png")
     (tmp_path / "b").symlink_to(tmp_path.parent / f"{tmp_path.name}_else", target_is_directory=True)
     os.mkfifo(tmp_path / "pipe.png")

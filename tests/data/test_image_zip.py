@@ -109,6 +109,14 @@ def test_what_is_no_whole_zip_is_told_in_one_line(tmp_path, photos, damage, mess
     assert not (tmp_path / "data").exists()
 
 
+def test_a_zip_that_goes_away_meanwhile_is_told(tmp_path, photos):
+    archive = _pack(photos, tmp_path / "photos.zip")
+    source = ImageZip(str(archive))
+    archive.unlink()
+    with pytest.raises(DataError, match="cannot be read .*: put it back"):
+        list(source.draw(8))
+
+
 def test_an_encrypted_zip_and_a_strange_packing_are_told(tmp_path, photos):
     archive = _pack(photos, tmp_path / "photos.zip")
     whole = archive.read_bytes()

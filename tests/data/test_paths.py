@@ -70,3 +70,9 @@ def test_wrong_paths_are_told_in_one_line_with_the_fix(tmp_path, name, message):
             ask(f"{tmp_path}/{name}", tmp_path / "data")
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 800
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder: ", "folder:''"])
+def test_a_folder_without_a_name_is_told(tmp_path, name):
+    with pytest.raises(DataError, match="no folder is named: write its path"):
+        catalogue.describe(name, tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ddpm_core import pictures
 from ddpm_core.errors import UsageError
 from ddpm_core.making import files
 
@@ -31,6 +32,15 @@ def test_output_must_be_a_png_in_a_place_that_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write into"):
         files.check_output(tmp_path / "file/a.png", [])
+    with pytest.raises(UsageError, match="shorten it"):
+        files.check_output(tmp_path / f"{'a' * 250}.png", [])
+    files.check_folder(tmp_path / ("a" * 300))  # nothing is known of it, but that it is not there
+
+
+def test_the_longest_name_can_be_written_with_all_that_goes_beside_it(tmp_path):
+    path = tmp_path / f"{'a' * (files.LONGEST_NAME - 4)}.png"
+    files.check_output(path, [files.TRAJECTORY])
+    pictures.save_bytes(b"x", files.beside(path, files.TRAJECTORY))
 
 
 def test_a_report_is_words_or_one_line_of_json(capsys):
