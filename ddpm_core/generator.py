@@ -91,7 +91,7 @@ class Generator:
             self.sizes = drawing.alike(self.network, self.shape, [2**n for n in range(most.bit_length())])
             # Those who draw side by side, a core each; a large network keeps all cores busy by itself.
             self.hands = min(torch.get_num_threads(), MOST_HANDS) if device.type == "cpu" and most > 1 else 1
-            if self.hands > 1 and not drawing.alike_by_hand(self.network, self.shape, self.hands):
+            if self.hands > 1 and not drawing.alike_by_hand(self.network, self.shape, self.sizes, self.hands):
                 self.hands = 1
 
     @classmethod
