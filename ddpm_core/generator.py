@@ -10,6 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -276,7 +277,9 @@ class Generator:
         """The next step of each, side by side."""
         if len(walks) == 1:
             return [_next(walks[0])]  # with all cores
-        return list(drawing.hands(self.hands).map(_next, walks))
+        made = [drawing.hands(self.hands).submit(_next, walk) for walk in walks]
+        futures.wait(made)  # all of them, also where one fails: the turn is over then
+        return [step.result() for step in made]
 
     def _parts(self, classes: Sequence[Told], apart: bool = False) -> Iterator[tuple[list[int], int]]:
         """(rows, size): which pictures are drawn together, all of one class or mixture if not `apart`, and how many with the
