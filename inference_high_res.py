@@ -1,5 +1,6 @@
 """Makes pictures with a trained model: python inference_high_res.py --help"""
 
+import os
 import shlex
 import signal
 import sys
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 # torch and all that needs it is imported inside functions: --help and a mistyped flag should not wait for it.
 
-GREATEST_SIGMA = 1e6  # in a recipe, for "without end": JSON knows no infinity
 GIF_SECONDS = 2.4  # there; as long back
 
 Place = Callable[[str], Path]  # of the picture, for its name without ending
@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make(given: dict[str, Any]) -> int:
     """All that can be wrong is found before the first network call: flags, then files to write, then models, then device."""
     flags.check(given)
-    root = Path(given.get("output_dir", ".")).expanduser()
+    root = Path(os.path.expanduser(given.get("output_dir", ".")))
     models = models_of(given, root)
     endings = endings_of(given)
-    output = Path(given["output"]).expanduser() if "output" in given else None
+    output = Path(os.path.expanduser(given["output"])) if "output" in given else None
     if output is None:
         files.check_folder(root / "samples")
     else:
@@ -49,9 +49,13 @@ def make(given: dict[str, Any]) -> int:
     if output is None:
         files.check_folder(root / "samples" / generators[0].model.config.name)
 
+    folder = root / "samples" / generators[0].model.config.name
+    if output is None:
+        files.check_folder(folder)
+
     def place(stem: str) -> Path:
         """Asked for when the pictures are there: another program may have written one of that name meanwhile."""
-        return output or files.free(root / "samples" / generators[0].model.config.name, stem, endings)
+        return output or files.free(folder, stem, endings)
 
     if "compare" in given:
         report = compare(generators, given, place)
@@ -70,7 +74,7 @@ def models_of(given: dict[str, Any], root: Path) -> list[Path]:
         raise UsageError("the name of a model is empty: name a file such as checkpoints/NAME/ddpm_best.pt.")
     if not named:
         raise UsageError(f"--model is missing: name a trained model, for example --model={newest_model(root)}")
-    return [Path(model).expanduser() for model in named]
+    return [Path(os.path.expanduser(model)) for model in named]
 
 
 def newest_model(root: Path) -> str:
@@ -108,6 +112,8 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     files.check_pixels(columns * -(-len(seeds) // columns) * (generator.size * scale) ** 2)
     kept: list[story.Column] = []
     stops = story.stops(samplers.calls(how["sampler"], how["steps"]))
+    if "trajectory" in given:
+        files.check_pixels(2 * len(stops) * (generator.size * scale) ** 2)
     previews = generator.sample(seeds, **how, classes=classes)
     if "trajectory" in given:
         previews = story.watch(previews, latents.noise(seeds[:1], generator.shape), kept, stops)
@@ -210,7 +216,7 @@ def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:
     if how.get("guidance", 1) != 1:
         asked["guidance"] = how["guidance"]
         if "guidance_interval" in how:
-            asked["interval"] = [min(level, GREATEST_SIGMA) for level in how["guidance_interval"]]
+            asked["interval"] = [min(level, flags.GREATEST_SIGMA) for level in how["guidance_interval"]]
     return asked | ({"classes": classes} if classes else {})
 
 

@@ -11,6 +11,7 @@ checked before a byte is unpickled: neither torch.load nor safetensors notices a
 accidents, not malice; against malice stand `weights_only=True` and the size checks. No pickle of ours, ever.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -278,6 +279,13 @@ def _without_folders(config: RunConfig) -> RunConfig:
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except OSError as error:  # a folder on the way that nobody may enter, or a name that is too long
+        raise CheckpointError(
+            f"cannot read {path} ({error.strerror or error}): check the path's permissions."
+        ) from None
     if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder: name a file in it{_for_example(path)}.")
     if not os.path.exists(path):

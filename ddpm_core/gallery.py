@@ -179,7 +179,7 @@ def pixels(png: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             array = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise UsageError("this file is no whole PNG: choose a picture that this studio made.") from None
     return array[:, :, None] if array.ndim == 2 else array
 
@@ -218,8 +218,9 @@ def _equal(path: Path, png: bytes, recipe: dict[str, Any]) -> bool:
         if read_recipe(kept) != recipe:
             return False
         pairs = zip(sheet.cut(recipe, pixels(kept)), sheet.cut(recipe, pixels(png)), strict=True)
-        return all(difference(a, b).equal for a, b in pairs)
-    except (OSError, UsageError):
+        # The page's sheets have three channels, also of a grey model.
+        return all(difference(*np.broadcast_arrays(a, b)).equal for a, b in pairs)
+    except (OSError, UsageError, ValueError):
         return False
 
 

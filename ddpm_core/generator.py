@@ -10,6 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,7 @@ class Generator:
             self.sizes = drawing.alike(self.network, self.shape, [2**n for n in range(most.bit_length())])
             # Those who draw side by side, a core each; a large network keeps all cores busy by itself.
             self.hands = min(torch.get_num_threads(), MOST_HANDS) if device.type == "cpu" and most > 1 else 1
-            if self.hands > 1 and not drawing.alike_by_hand(self.network, self.shape, self.hands):
+            if self.hands > 1 and not drawing.alike_by_hand(self.network, self.shape, self.sizes, self.hands):
                 self.hands = 1
 
     @classmethod
@@ -276,7 +277,9 @@ class Generator:
         """The next step of each, side by side."""
         if len(walks) == 1:
             return [_next(walks[0])]  # with all cores
-        return list(drawing.hands(self.hands).map(_next, walks))
+        made = [drawing.hands(self.hands).submit(_next, walk) for walk in walks]
+        futures.wait(made)  # all of them, also where one fails: the turn is over then
+        return [step.result() for step in made]
 
     def _parts(self, classes: Sequence[Told], apart: bool = False) -> Iterator[tuple[list[int], int]]:
         """(rows, size): which pictures are drawn together, all of one class or mixture if not `apart`, and how many with the

@@ -120,6 +120,11 @@ def read_recipe(path: Path | str) -> dict[str, Any] | None:
                 recipe = json.loads(image.info["comment"])[RECIPE_KEY]
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # no picture, no text in it, no JSON, another JSON
         return None
+    except (
+        Image.DecompressionBombError,
+        RecursionError,
+    ):  # larger than Pillow opens, and we write; a thousand brackets
+        return None
     return recipe if isinstance(recipe, dict) else None
 
 

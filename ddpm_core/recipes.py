@@ -94,6 +94,9 @@ def check(recipe: Any) -> dict[str, Any]:
         needed.add("pictures" if "pictures" in recipe else "seeds")
     if missing := sorted(needed - recipe.keys()):
         raise UsageError(f"the recipe in this picture lacks {', '.join(missing)}. {_UNTOUCHED}")
+    for name, kinds in _ONLY_OF.items():
+        if name in recipe and what not in kinds:
+            raise UsageError(f"the recipe in this picture has {name}, which is for {' and '.join(kinds)}. {_UNTOUCHED}")
     for name, spread in (("sampler", "steps"), ("steps", "steps"), ("ema", "ema")):
         if isinstance(recipe.get(name), list) != (what == spread) and name in recipe:
             raise _refusal(name, recipe[name], "a list" if what == spread else "one")
@@ -226,6 +229,10 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "ema": ("seeds", "ema"),
     "trajectory": ("seeds", "stops"),
 }
+
+
+# How many pictures there are hangs on these: no other kind may have them.
+_ONLY_OF = {"mix": ("interpolate", "pad"), "models": ("compare",)}
 
 
 def _refusal(name: str, value: Any, wish: str) -> UsageError:

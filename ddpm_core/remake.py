@@ -93,6 +93,11 @@ def _find(here: dict[str, shelf.Card], model: dict[str, Any]) -> shelf.Card:
     named = here.get(name)
     for card in ([named] if named else []) + [card for card in here.values() if card is not named]:
         if _hash(card) == model["hash"]:
+            if card.size != model["size"]:
+                raise UsageError(
+                    f"the model {card.key} draws {card.size} x {card.size} pixels, and this recipe says {model['size']}:"
+                    " another program has changed it."
+                )
             return card
     if named:
         raise UsageError(

@@ -94,12 +94,16 @@ def _cut_grid(recipe: dict[str, Any], sheet: np.ndarray) -> np.ndarray | None:
 
 def _cut_comparison(recipe: dict[str, Any], sheet: np.ndarray) -> list[np.ndarray | None]:
     sides, count = [model["size"] for model in recipe["models"]], len(recipe["seeds"])
+    largest = max(sides)
+    # A stranger's recipe may say anything: nothing larger than this sheet is drawn to compare with it.
+    if sum(count * (side * pictures.comparison_scale(side, largest)) ** 2 for side in sides) > sheet[..., 0].size:
+        return [None]
     blank = [np.zeros((count, side, side, 1), np.uint8) for side in sides]
     if draw(recipe, blank).size != (sheet.shape[1], sheet.shape[0]):
         return [None]
     top, made, gap = 0, [], pictures.COMPARISON_GAP
     for side in sides:
-        scale = pictures.comparison_scale(side, max(sides))
+        scale = pictures.comparison_scale(side, largest)
         large, top = side * scale, top + pictures.BAND + gap
         lefts = [gap + index * (large + gap) for index in range(count)]
         made.append(np.stack([sheet[top : top + large : scale, left : left + large : scale] for left in lefts]))

@@ -78,7 +78,10 @@ def _pad(recipe: dict[str, Any], fields: dict[str, Any], which: list[str]) -> To
 
 def _updates(fields: dict[str, Any], steps: int) -> dict[str, Told]:
     longest = {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}
-    return {**{name: {"value": value} for name, value in fields.items()}, "steps": longest}
+    updates = {**{name: {"value": value} for name, value in fields.items()}, "steps": longest}
+    if "guidance" in fields:  # the command line takes 0 to 20
+        updates["guidance"] |= {"minimum": min(1, fields["guidance"]), "maximum": max(5, fields["guidance"])}
+    return updates
 
 
 def title(recipe: dict[str, Any]) -> str:

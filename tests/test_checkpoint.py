@@ -214,6 +214,7 @@ def test_paths_that_are_no_files(tmp_path, saved):
     assert "there is no file" in refused(tmp_path / "other.pt") and "ddpm_best.pt" in refused(tmp_path / "other.pt")
     (tmp_path / "folder.pt").mkdir()
     assert "is a folder" in refused(tmp_path / "folder.pt")
+    assert "cannot read" in refused(Path("x" * 300) / "a.pt")  # as where a folder may not be entered
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "mkfifo"), reason="no FIFOs here")

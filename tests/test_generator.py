@@ -1,6 +1,8 @@
 import contextlib
 import dataclasses
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -82,6 +84,30 @@ def test_pictures_drawn_side_by_side_have_the_same_bits_too(generator, sampler):
 def test_a_mistake_in_one_of_them_comes_out(generator):
     generator.hands = 2
     generator.denoise = lambda which: lambda x, *level: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        next(generator.sample(range(8), 4))
+
+
+def test_after_a_mistake_in_one_of_them_nobody_works_on_without_the_turn(generator):
+    began, left, first = threading.Event(), [], latents.noise([0], generator.shape)[0]
+
+    def believe(x, *level):
+        if torch.equal(x[0], first):
+            assert began.wait(20)
+            raise ZeroDivisionError
+        began.set()
+        time.sleep(0.3)
+        left.append(None)
+        return x
+
+    @contextlib.contextmanager
+    def turn():
+        try:
+            yield
+        finally:
+            assert len(left) == 1
+
+    generator.hands, generator.denoise, generator.turn = 2, lambda which: believe, turn
     with pytest.raises(ZeroDivisionError):
         next(generator.sample(range(8), 4))
 

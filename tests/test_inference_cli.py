@@ -18,6 +18,7 @@ from ddpm_core import checkpoint, film, pictures, recipes
 from ddpm_core.config import SAMPLERS, NetworkConfig, RunConfig
 from ddpm_core.diffusion import latents, mixing, samplers
 from ddpm_core.generator import Generator
+from ddpm_core.making import files as making_files
 from ddpm_core.making import flags
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
@@ -472,6 +473,40 @@ def test_a_trajectory_is_of_the_whole_grids_steps_though_it_is_drawn_in_parts(he
     shown = pixels(drawn["files"][1]["path"])
     assert shown.shape[1] == 2 + 3 * 34
     assert np.array_equal(shown[2:34, 36:68], pictures.to_uint8(walk[0].x)[0])
+
+
+def test_a_trajectory_too_large_to_open_is_refused_before_anything_is_drawn(here, capsys):
+    large = ["--model=checkpoints/toy_64x64/ddpm_best.pt", "--samples=1", "--scale=32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making_files, "MOST_PIXELS", 50_000_000)
+        assert "would be a file of 101 million pixels" in refused(capsys, *large, "--trajectory")
+
+
+def test_paths_that_cannot_be_are_one_line(here, capsys):
+    assert "no file ~nobody-of-this-name/a.pt" in refused(capsys, "--model=~nobody-of-this-name/a.pt", code=4)
+    assert "cannot read" in refused(capsys, f"--model={'x' * 300}/a.pt", code=4)
+    assert "cannot read" in refused(capsys, "--compare", "checkpoints/toy_32x32/ddpm_best.pt", "x" * 300, code=4)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_drawn(here, capsys):
+    (here / "file/samples").mkdir(parents=True)
+    (here / "file/samples/toy_32x32").touch()
+    assert "cannot write into" in refused(capsys, SMALL, "--output-dir=file")
+    (here / "link").mkdir()
+    (here / "link/samples").symlink_to("nowhere")
+    assert "cannot write into" in refused(capsys, SMALL, "--output-dir=link")
+    assert "is too long" in refused(capsys, SMALL, f"--output={'x' * 250}.png")
+    assert "is too long" in refused(capsys, SMALL, f"--output={'x' * 240}.png", "--trajectory")
+
+
+def test_an_interval_that_no_recipe_can_hold_is_one_line(here, capsys):
+    line = [ANIMALS, "--classes=cat", "--guidance=2", QUICK]
+    assert "not two noise levels" in refused(capsys, *line, "--guidance-interval=2e6,3e6")
+    assert told(capsys, *line, "--guidance-interval=3,2e6")["recipe"]["interval"] == [3, 1e6]
+
+
+def test_a_class_of_ten_thousand_digits_is_one_line(here, capsys):
+    assert "is no class of this model" in refused(capsys, ANIMALS, f"--classes={'1' * 10_000}")
 
 
 def test_beside_an_output_that_is_named_nothing_of_others_is_replaced(here, capsys):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ddpm_core import pictures
 from ddpm_core.errors import DataError
@@ -136,3 +136,13 @@ def test_comparison_brings_every_model_to_one_height():
     )
     assert np.array_equal(pixels[-4 - 128 : -4, 4 : 4 + 128], some(2, 64, 64, 3)[0].repeat(2, 0).repeat(2, 1))
     assert (pixels[:22] < 128).any()  # there is a label
+
+
+def test_a_picture_larger_than_pillow_opens_or_with_endless_brackets_has_no_recipe(tmp_path, monkeypatch):
+    pictures.save_png(pictures.grid(some()), tmp_path / "large.png", {"what": "sample"})
+    info = PngImagePlugin.PngInfo()
+    info.add_text(pictures.RECIPE_KEY, "[" * 100_000)
+    Image.new("L", (4, 4)).save(tmp_path / "deep.png", pnginfo=info)
+    assert pictures.read_recipe(tmp_path / "deep.png") is None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert pictures.read_recipe(tmp_path / "large.png") is None

@@ -232,6 +232,13 @@ class TestStrict:
         own = {**walk, "seeds": [0], "pictures": ["0" * 16, "1" * 16], "mix": [[0.5]]}  # noise for two photographs
         assert recipes.check(own) == own and "between 2" in self.read({**own, "pictures": ["0" * 16]})
 
+    def test_what_says_how_many_pictures_there_are_is_for_its_own_kinds(self):
+        """A grid of two seeds with a mix of one would be cut up as one picture."""
+        assert "has mix, which is for interpolate and pad" in self.read({**SAMPLE, "mix": [[0.5]]})
+        assert "has models, which is for compare" in self.read({**SAMPLE, "models": [MODEL, MODEL]})
+        compared = {"version": 1, "what": "compare", "models": [MODEL], **HOW, "seeds": [9]}
+        assert recipes.check(compared) == compared and "has mix" in self.read({**compared, "mix": [[0], [1]]})
+
     def test_compose_is_as_strict(self):
         assert "has steps 0" in refused(lambda: recipes.compose("sample", **MODEL, sampler="ddim", steps=0, seeds=[1]))
 

@@ -63,10 +63,18 @@ class TestModels:
 
     def test_all_of_a_comparison_in_their_order(self, tmp_path, best, toy_run):
         second = toy_run(tmp_path, "second", size=32)
-        one, two = (recipe_of(path, run=name) for path, name in ((best, "toys"), (second, "second")))
+        one, two = recipe_of(best), recipe_of(second, run="second", size=32)
         models = [{key: part[key] for key in ("run", "model", "hash", "trained_steps", "size")} for part in (two, one)]
         recipe = recipes.compose("compare", models=models, sampler="ddim", steps=3, seeds=[1])
         assert [card.run for card in remake.models(tmp_path, recipe)] == ["second", "toys"]
+
+    def test_one_whose_recipe_has_another_size_is_refused(self, tmp_path, best, toy_run):
+        line = refused(remake.models, tmp_path, recipe_of(best, size=8))
+        assert line.startswith("the model toys/ddpm_best.pt draws 16 x 16 pixels, and this recipe says 8")
+        model = {key: recipe_of(best)[key] for key in ("run", "model", "hash", "trained_steps", "size")}
+        models = [model, {**model, "size": 4096}]  # their common noise alone would be 200 MB a seed
+        recipe = recipes.compose("compare", models=models, sampler="ddim", steps=3, seeds=[1])
+        assert "this recipe says 4096" in refused(remake.models, tmp_path, recipe)
 
 
 class TestWalk:
@@ -161,6 +169,10 @@ class TestParts:
             ("steps", {"seeds": [1], "sampler": ["ddim", "magic"], "steps": [3]}, "the sampler magic"),
             ("ema", {"ema": [0.1], "guidance": 2.0}, "made with guidance"),
             ("trajectory", {"stops": [1, 2]}, "has 2 seeds"),
+            ("trajectory", {"seeds": [1], "stops": [1, 4]}, "a walk of 3 network calls does not make"),
+            ("trajectory", {"seeds": [1], "stops": [1, 6], "sampler": "heun"}, "a walk of 5 network calls"),
+            ("trajectory", {"seeds": [1], "stops": [1, 1, 3]}, "in this order"),
+            ("trajectory", {"seeds": [1], "stops": [3, 1]}, "in this order"),
         ],
     )  # fmt: skip
     def test_what_cannot_be_set_is_never_left_out(self, tmp_path, best, what, fields, words):

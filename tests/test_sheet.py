@@ -125,3 +125,12 @@ def test_one_picture_without_anything_around_it():
     recipe = recipes.compose("pad", **MODEL, **HOW, seeds=[1, 2, 3, 4], mix=[[0.5, 0.25]])
     assert np.array_equal(sheet.cut(recipe, made[0])[0], made)
     assert np.array_equal(sheet.cut(grid(1), made[0])[0], made)
+
+
+def test_a_comparison_that_would_be_larger_than_its_sheet_is_not_drawn(monkeypatch):
+    """A few bytes of a stranger's recipe could ask for all memory."""
+    models = [{**MODEL, "size": 4096}] * 32
+    recipe = recipes.compose("compare", models=models, **HOW, seeds=[3] * 1024)
+    monkeypatch.setattr(sheet, "draw", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(UsageError, match="laid out by another program"):
+        sheet.cut(recipe, np.zeros((100, 100, 3), np.uint8))

@@ -29,6 +29,9 @@ def between(generator: "Generator", ends: Sequence[np.ndarray], steps: int, mix:
     there is nothing to see; then "walk", down again from mixtures of it."""
     from ddpm_core.diffusion import inversion, mixing
 
+    shape = (generator.size, generator.size, generator.channels)
+    if any(end.shape != shape for end in ends):
+        raise UsageError("these pictures have not the model's size and colour: bring them to it first.")
     spacing = SPACING_OF[WALK_SAMPLER]
     levels = generator.schedule.levels(steps, generator.model.config.sigma_max, spacing)
     x0 = signed(ends).to(generator.device)

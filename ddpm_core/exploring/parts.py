@@ -48,6 +48,12 @@ def check(recipe: dict[str, Any]) -> None:
         raise UsageError(f"this picture was made with the sampler {others[0]}, which is not one of ours.")
     if recipe["what"] in ("steps", "trajectory") and len(recipe["seeds"]) != 1:
         raise UsageError(f"this picture has {len(recipe['seeds'])} seeds, where its kind has one.")
+    if recipe["what"] == "trajectory":
+        stops, calls = recipe["stops"], steps.calls(names, [recipe["steps"]])
+        if stops != sorted(set(stops)) or stops[-1] > calls:
+            raise UsageError(
+                f"this picture shows stops that a walk of {calls} network calls does not make in this order."
+            )
     if recipe["what"] in ("redraw", "fill") and len(recipe["pictures"]) != 1:
         raise UsageError(f"this picture was made from {len(recipe['pictures'])} own ones, where its kind has one.")
 

@@ -29,7 +29,7 @@ def _number(named: str, names: list[str], known: int) -> int:
         return alike[0]
     if named.lower() == ANY:
         return -1
-    if named.isascii() and named.isdigit() and int(named) < known:
+    if named.isascii() and named.isdigit() and len(named) < 10 and int(named) < known:
         return int(named)
     near = difflib.get_close_matches(named, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

@@ -1,17 +1,17 @@
 """The files that a command line makes: found free before any work, written whole, and told at the end. Knows no torch."""
 
+import errno
 import json
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ddpm_core.errors import UsageError
 from ddpm_core.pictures import read_recipe
 
 MOST_PIXELS = 150_000_000  # of a file: half a GB while it is written; Pillow opens none beyond 179 million
-LONGEST_NAME = 235  # bytes; systems allow 255, less what the names beside it and of half-written files end in
 TRAJECTORY = "_trajectory.png"  # what such a file's name ends in, beside the picture's
 
 
@@ -34,9 +34,9 @@ def check_output(path: Path, endings: list[str]) -> None:
     """Raises `UsageError` unless `path`, and what goes beside it, can be written without losing what this program did not make."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {str(path)!r} must end in .png: try {path.stem or 'pictures'}.png")
-    if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise UsageError(f"--output: a file's name may be {LONGEST_NAME} letters long, this one is longer: shorten it.")
     for file in (path, *(beside(path, ending) for ending in endings)):
+        if _is_too_long(file):
+            raise UsageError(f"the name {file.name[:40]}... is too long for this disk: choose a shorter one.")
         if not os.path.lexists(file):
             continue
         if file.suffix == ".mp4":  # carries no recipe, so nobody can say whose it is
@@ -46,10 +46,18 @@ def check_output(path: Path, endings: list[str]) -> None:
     check_folder(path.absolute().parent)
 
 
+def _is_too_long(path: Path) -> bool:
+    try:
+        os.lstat(path.with_name(path.name + ".tmp"))  # as it is called while it is written
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
+
+
 def check_folder(folder: Path) -> None:
     """Raises `UsageError` unless files can be written into `folder`, which need not be there yet."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place))
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    if not os.path.isdir(there) or not os.access(there, os.W_OK):
         raise UsageError(f"cannot write into {there}: choose another place with --output or --output-dir.")
 
 
@@ -81,7 +89,7 @@ class Report:
         images_per_second."""
         words = sys.stderr if as_json else sys.stdout
         for file in self.files:
-            print(f"wrote {file['path']}", file=words)
+            print(_printable(f"wrote {file['path']}", words), file=words)
         pace = self.pictures / max(self.seconds, 1e-9)
         print(
             f"{self.pictures} picture{'s' * (self.pictures > 1)} in {self.seconds:.1f} s, {pace:.3g} a second",
@@ -94,3 +102,9 @@ class Report:
                 "images_per_second": round(pace, 3),
             }
             print(json.dumps({"files": self.files, "recipe": self.recipe, **figures}))
+
+
+def _printable(line: str, words: TextIO) -> str:
+    """What `words` can print of a line: names of files may have letters that a terminal's encoding has not."""
+    encoding = words.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)

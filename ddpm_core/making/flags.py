@@ -31,6 +31,7 @@ exit codes: 0 done, 2 a flag that cannot work, 4 a file that is no model or cann
 
 MOST_COMPARED = 32  # models
 FRAMES = 25
+GREATEST_SIGMA = 1e6  # in a recipe, for "without end": JSON knows no infinity
 # A flag on the left does not go with any of those on the right; the sentence says what to do instead.
 _APART = {
     "fast": {
@@ -211,7 +212,7 @@ def _interval(text: str) -> tuple[float, float]:
         low, high = map(float, text.split(","))
     except ValueError:
         low, high = 1.0, 0.0
-    if not 0 <= low < high:
+    if not 0 <= low < min(high, GREATEST_SIGMA):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not two noise levels, the lower one first: write 0.2,3 or 0.2,inf."
         )

@@ -41,7 +41,8 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     def look(progress: Progress) -> tuple[Pictures, Nearest]:
         data = pictures_of(config, session.data_dir, progress)
         trained = trained_on(config, len(data.images))
-        return data, copies.nearest(made[index], data.images, NEAREST, progress=progress, trained=trained)
+        sample = made[index][..., : data.images.shape[1]]  # the page's sheets have three channels, also of a grey model
+        return data, copies.nearest(sample, data.images, NEAREST, progress=progress, trained=trained)
 
     data, found = yield from _Beside(look).heard()
     told = {"done": 1.0, "says": verdict(found), "nearest": [_near(data, found, i) for i in range(len(found.indices))]}

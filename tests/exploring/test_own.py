@@ -31,6 +31,13 @@ def test_a_recipes_noise_level_means_the_very_step_that_it_came_from(generator, 
     assert len(set(way._rounded())) == steps + 1
 
 
+def test_a_walk_between_pictures_of_another_size_or_colour_is_one_line(generator):
+    """A recipe may name any picture that lies beside its run's gallery: a mask, or one of before the run began anew."""
+    for ends in ([picture()[:8, :8]] * 2, [picture(), picture()[..., :1]]):
+        with pytest.raises(UsageError, match="the model's size and colour"):
+            next(own.between(generator, ends, 3, [0, 1]))
+
+
 def test_a_level_that_is_no_step_is_one_line(generator):
     with pytest.raises(UsageError, match="where none of 5 steps of ddim lies") as caught:
         own.Way(generator, [0], "ddim", 5).strength(1.0)

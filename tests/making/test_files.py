@@ -1,5 +1,6 @@
 """Where pictures go, and what is said about them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -32,13 +33,13 @@ def test_output_must_be_a_png_in_a_place_that_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write into"):
         files.check_output(tmp_path / "file/a.png", [])
-    with pytest.raises(UsageError, match="shorten it"):
+    with pytest.raises(UsageError, match="is too long"):
         files.check_output(tmp_path / f"{'a' * 250}.png", [])
     files.check_folder(tmp_path / ("a" * 300))  # nothing is known of it, but that it is not there
 
 
 def test_the_longest_name_can_be_written_with_all_that_goes_beside_it(tmp_path):
-    path = tmp_path / f"{'a' * (files.LONGEST_NAME - 4)}.png"
+    path = tmp_path / f"{'a' * (255 - len('.tmp') - len(files.TRAJECTORY))}.png"
     files.check_output(path, [files.TRAJECTORY])
     pictures.save_bytes(b"x", files.beside(path, files.TRAJECTORY))
 
@@ -62,3 +63,19 @@ def test_a_report_is_words_or_one_line_of_json(capsys):
         "seconds": 2.0,
         "images_per_second": 5.0,
     }
+
+
+def test_where_a_folder_cannot_even_be_asked_for_the_one_above_it_counts(tmp_path):
+    """Nobody may enter it, or as here its name is too long."""
+    files.check_folder(tmp_path / ("x" * 300) / "a")
+
+
+def test_names_that_the_terminal_cannot_print_are_told_all_the_same(monkeypatch):
+    words = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stdout", words)
+    report = files.Report({"what": "sample"}, pictures=1, seconds=2.0)
+    for name in ("caf\udce9.png", "\u00e9.png"):  # not of the file system's encoding, not of the terminal's
+        report.add(Path(name), "grid", (36, 70))
+    report.tell(as_json=False)
+    words.seek(0)
+    assert words.read().splitlines()[:2] == ["wrote caf\\udce9.png", "wrote \\xe9.png"]

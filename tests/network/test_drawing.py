@@ -1,6 +1,7 @@
 import dataclasses
 import platform
 import threading
+import time
 
 import pytest
 import torch
@@ -145,6 +146,26 @@ def test_hands_compute_on_one_core_each_and_change_nothing_for_others():
     assert seen == [before]
 
 
+def test_who_begins_hands_at_once_takes_no_cores_from_others():
+    before = torch.get_num_threads()
+    drawing._begun.cache_clear()
+    try:
+        torch.set_num_threads(3)
+        pools = []
+        for count in (2, 4, 2, 5):
+            threading.Thread(target=lambda count=count: pools.append((count, drawing.hands(count)))).start()
+        while len(pools) < 4:
+            time.sleep(0.01)
+        assert all(drawing.hands(count) is pool for count, pool in pools)
+        seen = []
+        fresh = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        fresh.start()
+        fresh.join()
+        assert seen == [3] == [torch.get_num_threads()]
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="elsewhere it may be otherwise")
 def test_a_picture_s_bits_do_not_depend_on_the_number_of_cores():
     ready = drawing.ready(a_network(SMALL), CPU)
@@ -158,7 +179,7 @@ def test_a_picture_s_bits_do_not_depend_on_the_number_of_cores():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*made)
-    assert drawing.alike_by_hand(ready, (3, 16, 16), 2)
+    assert drawing.alike_by_hand(ready, (3, 16, 16), [4, 2, 1], 2)
 
 
 def test_a_hand_that_computes_otherwise_is_found_out():
@@ -166,4 +187,15 @@ def test_a_hand_that_computes_otherwise_is_found_out():
         return x * (1 + 1e-6 * threading.current_thread().name.startswith("hand"))
 
     network.parameters = lambda: iter([torch.zeros(1)])
-    assert not drawing.alike_by_hand(network, (3, 4, 4), 2)
+    assert not drawing.alike_by_hand(network, (3, 4, 4), [2, 1], 2)
+
+
+def test_a_hand_that_computes_otherwise_in_batches_of_one_size_is_found_out():
+    """(Seen: the kernels for 9 pictures at once round otherwise on eight cores than on one, those for 2 do not.)"""
+
+    def network(x, level):
+        return x * (1 + 1e-6 * (threading.current_thread().name.startswith("hand") and len(x) == 8))
+
+    network.parameters = lambda: iter([torch.zeros(1)])
+    assert not drawing.alike_by_hand(network, (3, 4, 4), [8, 4, 2], 2)
+    assert drawing.alike_by_hand(network, (3, 4, 4), [4, 2], 2)

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from ddpm_core import gallery, pictures, recipes, sheet
 from ddpm_core.generator import Generator
 from ddpm_core.trajectory import Frame, Trails, Trajectory
-from pages import made
+from pages import drawing, made
 from pages.made import Made
 
 
@@ -195,6 +195,18 @@ class TestDropped:
         made_then = made_then.copy()
         made_then[0, 0, 0, 0] ^= 1
         changed = pictures.to_png_bytes(sheet.draw(recipe, [made_then], 3), recipe=recipe)
+        assert client.post("/studio/dropped", content=changed).json()["key"] is None
+
+    def test_a_grey_one_saved_from_the_page_is_the_one_in_the_gallery(self, client, session, toy_run):
+        """The page's sheets have four channels: the paper between the pictures can be seen through."""
+        grey = Generator.load(toy_run(session.root, "grey", channels=1), "cpu")
+        drawn = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
+        recipe = grey.recipe("sample", seeds=list(range(5)), steps=5, sampler="ddim")
+        entry = gallery.keep(session.root, pictures.to_png_bytes(sheet.draw(recipe, [drawn]), recipe=recipe), recipe)
+        saved = pictures.to_png_bytes(drawing.grid(drawn), recipe=recipe)
+        assert client.post("/studio/dropped", content=saved).json()["key"] == entry.key
+        drawn[2, 3, 4] ^= 1
+        changed = pictures.to_png_bytes(drawing.grid(drawn), recipe=recipe)
         assert client.post("/studio/dropped", content=changed).json()["key"] is None
 
     def test_where_the_form_has_no_place_it_can_be_kept_all_the_same(self, client, session, model):

@@ -46,6 +46,14 @@ def test_a_walk_between_classes(tmp_path, toy_run):
         recall.settings(tmp_path, animals.recipe("interpolate", **how, classes=[2, 1, 2]))
 
 
+@pytest.mark.parametrize(("guidance", "least", "most"), [(12.0, 1, 12.0), (0.5, 0.5, 5), (2.0, 1, 5)])
+def test_the_slider_reaches_as_far_as_the_command_line_s_guidance(tmp_path, toy_run, guidance, least, most):
+    animals = Generator.load(toy_run(tmp_path, "animals", classes=4), "cpu")
+    recipe = animals.recipe("sample", seeds=[1], steps=5, sampler="ddim", classes=[2], guidance=guidance)
+    told = recall.settings(tmp_path, recipe)["fields"]["guidance"]
+    assert told == {"value": guidance, "minimum": least, "maximum": most}
+
+
 def test_a_place_on_the_pad_brings_corners_back(tmp_path, model, toy_run):
     how = {"seeds": [3, 1, 4, 15], "steps": 30, "sampler": "ddim"}
     told = recall.settings(tmp_path, model.recipe("pad", **how, mix=[[0.25, 1]]))

@@ -1,6 +1,7 @@
 """Is it a copy: from a kept grid and a run's own data set to one plain sentence and four pictures."""
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -12,6 +13,7 @@ from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.errors import CheckpointError, DataError, UsageError
 from ddpm_core.evaluation.copies import Nearest
 from ddpm_core.runs import Run
+from pages import drawing
 from pages.explorer import copies
 
 
@@ -92,6 +94,19 @@ def test_the_settings_of_the_form_do_not_matter(exploring, data):
     entry = kept(exploring, data[:1])
     asked = {"key": entry.key, "index": 0, "model": "gone/ddpm_best.pt", "steps": "x"}
     assert "nearest" in [show() for show in copies.make(exploring, asked)][-1]
+
+
+def test_a_grey_grid_that_was_saved_from_the_page_is_compared_too(exploring, data, toy_run):
+    """Its sheet has three channels and the paper's, the model and its training pictures one."""
+    settings = Run(exploring.root, "toys").config()
+    toy_run(exploring.root, "grey", channels=1)
+    Run(exploring.root, "grey").create(dataclasses.replace(settings, name="grey", colour="grey"))
+    grey = copies.pictures_of(Run(exploring.root, "grey").config(), exploring.data_dir).images.transpose(0, 2, 3, 1)
+    generator = exploring.shelf.take(exploring.root / "checkpoints/grey/ddpm_best.pt")
+    recipe = generator.recipe("sample", seeds=[0, 1], steps=3, sampler="ddim")
+    png = pictures.to_png_bytes(drawing.grid(np.asarray(grey[[5, 2]])), recipe=recipe)
+    told = last(exploring, gallery.keep(exploring.root, png, recipe), index=1)
+    assert told["nearest"][0]["says"].startswith("no. 2, distance 0")
 
 
 def test_progress_is_told(exploring, data):
