@@ -23,6 +23,8 @@ from ddpm_core.runs import Run, Status
 
 HERE = Path(__file__).resolve().parents[2]
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+# What Gradio says of its question that was on its way when the page was loaded anew.
+BROKEN_OFF = ("AbortError: signal is aborted", "Connection errored out")
 FOLDERS = ("checkpoints", "samples", "training_progress")
 
 
@@ -124,7 +126,8 @@ def open_page(chromium, studio: Studio):
                 strays.append(request.url)
 
         def note_console(message):
-            if message.type in ("error", "warning") and forgive not in message.text:
+            told = message.type in ("error", "warning") and forgive not in message.text
+            if told and not any(words in message.text for words in BROKEN_OFF):
                 errors.append(message.text)
 
         page.on("request", note_request)
