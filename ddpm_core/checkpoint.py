@@ -284,7 +284,7 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
             path.stat()
     except OSError as error:  # a folder on the way that nobody may enter, or a name that is too long
         raise CheckpointError(
-            f"cannot read {path} ({error.strerror or error}): check the path's permissions."
+            f"cannot read {path} ({error.strerror or error}): check the path and its permissions."
         ) from None
     if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder: name a file in it{_for_example(path)}.")

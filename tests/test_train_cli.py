@@ -155,7 +155,7 @@ def test_other_wrong_arguments(here, capsys, argv, says):
         (["--resume", "--dataset=cifar10", "--size=32"], "no run cifar10_32x32"),
         (["--resume", "--name", "fox"], "no run fox"),
         (["--resume", "--output-dir", "x" * 300], "no run openmoji_64x64"),
-        (["--from-model", "x" * 300], "there is no file"),
+        (["--from-model", "x" * 300], "File name too long"),
         (["--from-model", ".."], "is a folder"),
         (["--dataset", "celeba", "--data-dir", "x" * 300, "--from-model", "none.pt"], "there is no file none.pt"),
     ],
