@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import distance, encoder, machine, quality, tables
+from benchmarks import distance, encoder, machine, quality
+from benchmarks.tables.quality import of_ablation
 from ddpm_core import devices
 from ddpm_core.config import NetworkConfig, preset
 from ddpm_core.data import catalogue
@@ -163,7 +164,7 @@ def _main(options: argparse.Namespace) -> None:
                 print(f"{variant}, seed {seed}: FD {result['frechet']:.1f} ± {result['frechet_error']:.1f},"
                       f" loss {result['loss']:.4f}, {result['images_per_second']:.0f} images/s", flush=True)  # fmt: skip
             results.append(result)
-    print(tables.of_ablation(results))
+    print(of_ablation(results))
 
 
 if __name__ == "__main__":

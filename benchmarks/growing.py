@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import machine, quality, tables
+from benchmarks import machine, quality
+from benchmarks.tables.quality import of_growing
 from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import preset
 from ddpm_core.data import catalogue
@@ -146,7 +147,7 @@ def main() -> None:
             results.append(result)
     except StudioError as error:
         sys.exit(f"error: {error}")
-    print(tables.of_growing(results))
+    print(of_growing(results))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import distance, encoder, machine, tables
+from benchmarks import distance, encoder, machine
+from benchmarks.tables.quality import of_quality
 from ddpm_core import atomic, devices, pictures, seeds
 from ddpm_core.config import PRESETS, RunConfig, preset
 from ddpm_core.data import catalogue
@@ -393,7 +394,7 @@ def _main(options: argparse.Namespace) -> None:
                 run(key, seed, options, images, real, path)
                 result = read(path)
             results += [result] if result else []
-    print(tables.of_quality(results, floor))
+    print(of_quality(results, floor))
 
 
 if __name__ == "__main__":

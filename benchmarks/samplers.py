@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import distance, encoder, machine, tables
+from benchmarks import distance, encoder, machine
 from benchmarks.quality import read, write
+from benchmarks.tables.samplers import of_samplers
 from ddpm_core import checkpoint, devices, pictures, seeds
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, TWO_CALLS
 from ddpm_core.data import torchvision_sets
@@ -312,7 +313,7 @@ def _main(options: argparse.Namespace) -> None:
     if timed is None and options.rounds:
         timed = speed(options, generator, about)
         write(path, timed)
-    print(tables.of_samplers(found, timed))
+    print(of_samplers(found, timed))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import samplers, tables
+from benchmarks import samplers
+from benchmarks.tables import samplers as table
+from benchmarks.tables.results import NOT_YET
 from ddpm_core import checkpoint
 from ddpm_core.config import SAMPLERS, SETTINGS, SPACING_OF, SPACINGS, NetworkConfig, RunConfig
 from ddpm_core.generator import Generator
@@ -132,7 +134,7 @@ def test_a_table_is_written_from_its_rows(tmp_path):
         {"sampler": "ddim", "pictures": 64, "ours": 13.0, "diffusers": 10.0, "ratio": 1.3, "ratio_range": [1.2, 1.4], "disturbed_rounds": 0}
     ]}  # fmt: skip
     (folder / "speed.json").write_text(json.dumps(timed))
-    text = tables.samplers(tmp_path)
+    text = table.samplers(tmp_path)
     assert "after 123,456 pictures" in text
     lines = [line for line in text.splitlines() if line.startswith(("| ours", "| diffusers,"))]
     assert lines[0].startswith(f"| ours, {quality['sampler']} | {spacing} |") and "82.0" in lines[0]
@@ -143,7 +145,7 @@ def test_a_table_is_written_from_its_rows(tmp_path):
 
 
 def test_nothing_measured_says_so(tmp_path):
-    assert tables.samplers(tmp_path) == tables.NOT_YET
+    assert table.samplers(tmp_path) == NOT_YET
 
 
 def test_a_row_that_is_none_is_one_line(monkeypatch, capsys):

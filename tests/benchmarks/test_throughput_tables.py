@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import machine, peers, tables, throughput
+from benchmarks import machine, peers, throughput
+from benchmarks.tables.pages import PAGES, renewed
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.errors import UsageError
 
@@ -20,14 +21,14 @@ def images():
 
 
 def test_the_pages_say_what_the_results_say():
-    for page in tables.PAGES:
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        assert tables.renewed(text) == text, f"{page.name} is stale: run python -m benchmarks.tables"
+        assert renewed(text) == text, f"{page.name} is stale: run python -m benchmarks.tables"
 
 
 def test_a_table_without_results_says_so(tmp_path):
     page = "before\n<!-- table: throughput -->\nold\n<!-- /table -->\nafter\n"
-    assert tables.renewed(page, tmp_path) == page.replace("old", "Not measured yet.")
+    assert renewed(page, tmp_path) == page.replace("old", "Not measured yet.")
 
 
 def test_a_table_is_written_from_its_results(tmp_path):
@@ -45,10 +46,10 @@ def test_a_table_is_written_from_its_results(tmp_path):
         "peak_gflops": {"float32": 360, "bfloat16": 720}, "rows": {"full": row}, "left_out": {},
     }  # fmt: skip
     (tmp_path / "throughput.json").write_text(json.dumps(result))
-    page = tables.renewed("<!-- table: throughput -->\n<!-- /table -->", tmp_path)
+    page = renewed("<!-- table: throughput -->\n<!-- /table -->", tmp_path)
     assert "| ours (batch 32) | 9.00 M | 9.00 | 20.0 | **2.00x** | 1.90 to 2.10 |  | 180 | 50 % of float32 |" in page
     assert "beside 3 of 15 steps; they do not count" in page
-    assert tables.renewed(page, tmp_path) == page
+    assert renewed(page, tmp_path) == page
 
 
 def test_our_row_trains_as_the_trainer_does(images):

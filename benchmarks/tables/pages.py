@@ -1,0 +1,37 @@
+"""The pages that hold tables: which table stands between which marks, and what it says now."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.tables.presets import presets
+from benchmarks.tables.quality import ablation, growing, quality
+from benchmarks.tables.samplers import samplers
+from benchmarks.tables.speed import data_path, explorers, memory, profile, throughput
+
+HOUSE = Path(__file__).parents[2]
+RESULTS = HOUSE / "benchmarks" / "results"
+PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+TABLES: dict[str, Callable[[Path], str]] = {
+    "throughput": throughput,
+    "quality": quality,
+    "ablation": ablation,
+    "profile": profile,
+    "growing": growing,
+    "presets": presets,
+    "memory": memory,
+    "data_path": data_path,
+    "explorers": explorers,
+    "samplers": samplers,
+}
+
+
+def table(name: str, results: Path = RESULTS) -> str:
+    """The Markdown of table `name`, or a line that says that it was not measured yet."""
+    return TABLES[name](results)
+
+
+def renewed(text: str, results: Path = RESULTS) -> str:
+    """`text` with every marked table as the results say now. Raises `KeyError` for a table that nobody writes."""
+    return MARKED.sub(lambda found: found[1] + table(found[2], results) + found[3], text)

@@ -1,0 +1,164 @@
+"""How fast it is: pictures a second beside the peers, where a step's time goes, the plan's forecasts, the data path, the page."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.tables.results import NOT_YET, measured
+
+TUNED = "diffusers_tuned"
+
+
+def throughput(results: Path) -> str:
+    """Pictures a second in training, beside the peers."""
+    if not (result := measured(results / "throughput.json")):
+        return NOT_YET
+    lines = [
+        "| training | weights | GFLOP an image | images/s | against diffusers | range | against it tuned | GFLOP/s | of peak |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, row in result["rows"].items():
+        ratio = f"**{row['ratio']:.2f}x**" if row["ratio"] else ""
+        low_high = "{:.2f} to {:.2f}".format(*row["ratio_range"]) if row["ratio_range"] else ""
+        kind = "bfloat16" if row["bfloat16"] else "float32"
+        lines.append(
+            f"| {result['titles'][key]} (batch {row['batch_size']}) | {row['parameters'] / 1e6:.2f} M | {row['flops'] / 1e9:.2f}"
+            f" | {row['images_per_second']:.1f} | {ratio} | {low_high} | {_against(result['rows'], key, TUNED)} | {row['gflops']:.0f}"
+            f" | {100 * row['share_of_peak']:.0f} % of {kind} |"
+        )
+    peak = result["peak_gflops"]
+    steps, disturbed, kept = (
+        sum(row[name] for row in result["rows"].values())
+        for name in ("steps", "disturbed_steps", "disturbed_steps_kept")
+    )
+    lines += [
+        "",
+        f"{result['pictures']}; medians over {result['rounds']} interleaved rounds of {result['seconds']:g} s, ratios taken inside a"
+        f" round. The machine's fastest convolution reaches {peak['float32']} GFLOP/s in float32 and {peak['bfloat16']} in bfloat16."
+        f" {_of_steps(steps, disturbed, kept)} {machine.in_words(result)}, commit {result['commit']}: `{result['command']}`",
+    ]
+    lines += [f"Left out: {why}" for why in result["left_out"].values()]
+    return "\n".join(lines) + "\n"
+
+
+def _against(rows: dict[str, Any], key: str, base: str) -> str:
+    """The median over rounds of a row's pace beside that of `base` in the same round; "" where that was not measured."""
+    if base not in rows:
+        return ""
+    pairs = zip(rows[key]["rounds"], rows[base]["rounds"], strict=True)
+    return f"**{statistics.median(pace / other for pace, other in pairs):.2f}x**"
+
+
+def _of_steps(steps: int, disturbed: int, kept: int) -> str:
+    if not disturbed:
+        return f"Nothing else was at work beside any of the {steps:,} steps."
+    counted = f"{kept:,} of them counted all the same, because too few others remained" if kept else "they do not count"
+    return f"Other programs were at work beside {disturbed:,} of {steps:,} steps; {counted}."
+
+
+def profile(results: Path) -> str:
+    """Where a step's time goes, before and after."""
+    parts = []
+    for title, file in (("Before", "profile_before.json"), ("Now", "profile.json")):
+        if found := measured(results / file):
+            parts.append(of_profile(title, found))
+    return "\n".join(parts) or NOT_YET
+
+
+def of_profile(title: str, found: dict[str, Any]) -> str:
+    """One column a network: milliseconds of a step and their share, by kind of work."""
+    rows = found["rows"]
+    kinds = list(next(iter(rows.values()))["milliseconds"])
+    lines = [
+        f"| {title} | "
+        + " | ".join(f"{found['titles'][key]} (batch {row['batch_size']})" for key, row in rows.items())
+        + " |",
+        "|---|" + "---|" * len(rows),
+    ]
+    for kind in kinds:
+        cells = []
+        for row in rows.values():
+            spent = row["milliseconds"]
+            cells.append(f"{spent[kind]:.0f} ms, {100 * spent[kind] / sum(spent.values()):.0f} %")
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    paces = [row["gflops_an_image"] * row["batch_size"] / row["wall"] * 1000 for row in rows.values()]
+    lines += [
+        "| a step without the profiler | " + " | ".join(f"{row['wall']:.0f} ms" for row in rows.values()) + " |",
+        f"| GFLOP/s, of {found['peak_gflops']} | "
+        + " | ".join(f"{pace:.0f}, {100 * pace / found['peak_gflops']:.0f} %" for pace in paces)
+        + " |",
+        "",
+        f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def memory(results: Path) -> str:
+    """The plan's memory and pace beside what was measured."""
+    if not (found := measured(results / "memory.json")):
+        return NOT_YET
+    lines = [
+        "| network | at once | arithmetic | memory, measured | planned | off by | images/s, measured | forecast | off by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"].values():
+        cells = [f"`{row['preset']}`, {row['size']} px", f"{row['micro_batch']} of {row['batch_size']}"]
+        cells += ["mixed" if row.get("half") else "float32"]
+        cells += (
+            [f"{row['measured'] / 1e6:.0f} MB", f"{row['planned'] / 1e6:.0f} MB"] if "measured" in row else ["", ""]
+        )
+        cells += [_off(row["planned"], row["measured"])] if "measured" in row else [""]
+        if "forecast" in row:
+            cells += [f"{row['images_per_second']:g}", f"{row['forecast']:g}"]
+            cells += [_off(row["forecast"], row["images_per_second"])]
+        else:
+            cells += ["", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`"]
+    return "\n".join(lines) + "\n"
+
+
+def _off(told: float, measured: float) -> str:
+    return f"{100 * (told / measured - 1):+.0f} %"
+
+
+def data_path(results: Path) -> str:
+    """A step with real batches beside a step with one batch held fixed."""
+    if not (found := measured(results / "data_path.json")):
+        return NOT_YET
+    lines = ["| pictures | ms a step | of the fixed batch's time | in half of the rounds |", "|---|---|---|---|"]
+    for name, row in found["rows"].items():
+        ratio = "" if name == "fixed" else f"**{100 * row['times_fixed']:.1f} %**"
+        half = "" if name == "fixed" else "{:.1f} to {:.1f} %".format(*(100 * end for end in row["half"]))
+        lines.append(f"| {name}: {row['where']} | {row['milliseconds']:.1f} | {ratio} | {half} |")
+    lines += [
+        "",
+        f"`{found['preset']}`, {found['size']} px, {found['pictures']:,} pictures, batches of {found['batch_size']}; medians over"
+        f" {found['rounds_counted']} rounds, {found['rounds_disturbed']} of {found['rounds']} with other programs at work."
+        f" {machine.in_words(found)}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def explorers(results: Path) -> str:
+    """How soon the Generation tab answers."""
+    if not (found := measured(results / "explorers.json")):
+        return NOT_YET
+    words = {"coarse": "the pad under a moving pointer, from its coarse map", "exact": "the pad's exact picture at rest, with the page's wait of 120 ms"}  # fmt: skip
+    lines = ["| milliseconds | median | longest | times |", "|---|---|---|---|"]
+    for key, row in found["pad"].items():
+        lines.append(f"| {words[key]} | **{row['median']:.0f}** | {row['longest']:.0f} | {row['times']} |")
+    for mode, row in found["cancel"].items():
+        rest = row["rested"]
+        lines.append(
+            f"| Cancel in `{mode}`: until nothing is drawn any more | **{1000 * rest['median']:.0f}** | {1000 * rest['longest']:.0f}"
+            f" | {rest['times']} |"
+        )
+    lines += [
+        "",
+        f"In a real Chromium, with a `cpu` model of 32 px. The page itself says Cancelled after"
+        f" {1000 * max(row['told']['longest'] for row in found['cancel'].values()):.0f} ms at the latest."
+        f" {machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
