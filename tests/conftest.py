@@ -25,19 +25,13 @@ def toy_snapshots():
 def make_toy_run(
     root: Path, name: str, *, size: int = 16, channels: int = 3, seed: int = 0, width: int = 16, classes: int = 0
 ) -> Path:
-    import torch
-
     from ddpm_core import checkpoint
     from ddpm_core.config import NetworkConfig, RunConfig
-    from ddpm_core.network.unet import UNet
     from ddpm_core.runs import Run
+    from tests.untrained import untrained
 
     config = RunConfig("toy", size, name, network=NetworkConfig(width, (1, 2), attention=(), classes=classes))
-    generator = torch.Generator().manual_seed(seed)
-    network = UNet(config.network, channels)
-    for weight in network.parameters():
-        if weight.ndim > 1:
-            weight.data = torch.randn(weight.shape, generator=generator) / weight[0].numel() ** 0.5
+    network = untrained(config.network, channels, seed)
     weights = {key: weight.detach() for key, weight in network.state_dict().items()}
     run = Run(root, name)
     run.create(config)
