@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# What test files import from one another says as much as they do when it fails.
+pytest.register_assert_rewrite("tests.browser.hands", "tests.inference_cli.line")
 
 
 @pytest.fixture(scope="session")
