@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.browser.hands import POLLS, choose_mode, set_number
+
 BUTTONS = {"Grid": "Generate", "Walk": "Interpolate", "Models": "Compare"}  # by mode
 
 
@@ -15,10 +17,6 @@ def open_generation(page, models=1):
     if models:
         page.wait_for_function("document.querySelector('#model input').value !== ''")
     return page
-
-
-def choose_mode(page, name):
-    page.locator(".modes").get_by_role("button", name=name, exact=True).click()
 
 
 def line(page):
@@ -33,12 +31,6 @@ def press(page, name):
         "document.querySelector('.canvas').dataset.busy === 'false' && document.getElementById('generation_status').textContent"
     )
     return line(page).inner_text()
-
-
-def set_number(page, elem_id, value):
-    field = page.locator(f"#{elem_id} input[type=number]")
-    field.fill(str(value))
-    field.press("Tab")
 
 
 def test_without_a_model_the_tab_teaches(page):
@@ -131,8 +123,7 @@ def test_a_walk_is_scrubbed_without_asking_the_studio(page, studio, toy_run):
     slider.press("Home")
     assert slider.get_attribute("aria-valuetext") == "frame 1 of 16"
     assert len(frames) == 15
-    polls = ("/studio/status", "/studio/models")
-    assert [url for url in asked if not url.endswith(polls) and not url.startswith("data:")] == []
+    assert [url for url in asked if not url.endswith(POLLS) and not url.startswith("data:")] == []
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("document.getElementById('scrub_slider').value > 2")
     page.get_by_role("button", name="Play").click()

@@ -9,10 +9,7 @@ import pytest
 from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
-
-
-def choose_mode(page, name):
-    page.locator(".modes").get_by_role("button", name=name, exact=True).click()
+from tests.browser.hands import choose_mode, go, set_number
 
 
 def press(page, name):
@@ -21,12 +18,6 @@ def press(page, name):
     page.wait_for_function(
         "document.querySelector('.canvas').dataset.busy === 'false' && document.getElementById('generation_status').textContent"
     )
-
-
-def set_number(page, elem_id, value):
-    field = page.locator(f"#{elem_id} input[type=number]")
-    field.fill(str(value))
-    field.press("Tab")
 
 
 def value(page, elem_id):
@@ -184,16 +175,8 @@ def test_what_cannot_come_back_is_one_line_and_changes_nothing(page, open_page, 
 # ---- what the explorers made
 
 
-def settled(page):
-    page.wait_for_function(
-        "document.querySelector('.room .bench')?.dataset.busy === 'false' && document.querySelector('.room .bench .line').textContent"
-    )
-
-
 def drawn(page, button):
-    page.evaluate("document.querySelector('.room .bench .line').textContent = ''")
-    page.locator(".room .go", has_text=button).click()
-    settled(page)
+    go(page, lambda: page.locator(".room .go", has_text=button).click())
 
 
 def choose_picture(page, slot, seed):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.runs import Run
+from tests.browser.hands import POLLS
 
 DONE = """(steps) => document.querySelector('.canvas').dataset.busy === 'false'
     && document.querySelector('.trail')?.hidden === false
@@ -49,8 +50,7 @@ def test_every_step_is_scrubbed_without_asking_the_studio(grid):
     assert "step 1 of 6" in noisy.get_attribute("alt") and noisy.is_visible() and belief.is_visible()
     slider.press("End")
     assert grid.locator("#canvas img").count() == 1 and grid.locator(".grid-whole img").is_visible()
-    polls = ("/studio/status", "/studio/models")
-    assert [url for url in asked if not url.endswith(polls) and not url.startswith("data:")] == []
+    assert [url for url in asked if not url.endswith(POLLS) and not url.startswith("data:")] == []
 
 
 def test_nothing_below_jumps_while_one_scrubs(grid):
