@@ -6,7 +6,8 @@ from PIL import Image
 
 # What the page asks by itself all the time; whoever counts questions leaves them out.
 POLLS = ("/studio/status", "/studio/models")
-# True once the pad shows the picture of its place itself, no longer a mix of the coarse map's.
+# What the pad shows, and whether the studio drew it: no longer the coarse map, which comes first.
+DRAWN = "document.getElementById('pad_picture').toDataURL()"
 EXACT = "document.getElementById('pad_picture').dataset.exact === 'true'"
 
 
@@ -18,6 +19,16 @@ def set_number(page, elem_id, value):
     field = page.locator(f"#{elem_id} input[type=number]")
     field.fill(str(value))
     field.press("Tab")
+
+
+def press(page, name):
+    """Clicks and waits for the end; what the line says then."""
+    page.evaluate("document.getElementById('generation_status').textContent = ''")
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_function(
+        "document.querySelector('.canvas').dataset.busy === 'false' && document.getElementById('generation_status').textContent"
+    )
+    return page.locator("#generation_status").inner_text()
 
 
 def open_mode(page, mode, models=1):

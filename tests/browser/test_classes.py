@@ -7,9 +7,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes
 from ddpm_core.generator import Generator
-from tests.browser.hands import EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
-
-DRAWN = "document.getElementById('pad_picture').toDataURL()"
+from tests.browser.hands import DRAWN, EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
 
 
 @pytest.fixture

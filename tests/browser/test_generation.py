@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.browser.hands import POLLS, choose_mode, set_number
+from tests.browser.hands import POLLS, choose_mode, press, set_number
 
 BUTTONS = {"Grid": "Generate", "Walk": "Interpolate", "Models": "Compare"}  # by mode
 
@@ -21,16 +21,6 @@ def open_generation(page, models=1):
 
 def line(page):
     return page.locator("#generation_status")
-
-
-def press(page, name):
-    """Clicks and waits for the end; what the line says then."""
-    page.evaluate("document.getElementById('generation_status').textContent = ''")
-    page.get_by_role("button", name=name).click()
-    page.wait_for_function(
-        "document.querySelector('.canvas').dataset.busy === 'false' && document.getElementById('generation_status').textContent"
-    )
-    return line(page).inner_text()
 
 
 def test_without_a_model_the_tab_teaches(page):

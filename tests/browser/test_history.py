@@ -9,15 +9,7 @@ import pytest
 from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
-from tests.browser.hands import choose_mode, go, set_number
-
-
-def press(page, name):
-    page.evaluate("document.getElementById('generation_status').textContent = ''")
-    page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_function(
-        "document.querySelector('.canvas').dataset.busy === 'false' && document.getElementById('generation_status').textContent"
-    )
+from tests.browser.hands import choose_mode, go, press, set_number
 
 
 def value(page, elem_id):

@@ -6,9 +6,7 @@ import pytest
 from PIL import Image
 
 from ddpm_core import recipes
-from tests.browser.hands import EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
-
-DRAWN = "document.getElementById('pad_picture').toDataURL()"
+from tests.browser.hands import DRAWN, EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
 
 
 @pytest.fixture
