@@ -12,7 +12,7 @@ from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import ALIVE, Run, all_runs
 from pages import widgets
-from pages.texts import number, t
+from pages.texts import number, sentence, t
 
 if TYPE_CHECKING:
     from ddpm_core.session import Session
@@ -154,7 +154,7 @@ def begin(session: "Session", *form: Any) -> tuple[str, Any]:
         settings, resume = read(*form, root=session.root)
         run = session.start(settings, resume=resume, explicit_name=bool(str(form[FIELDS.index("name")] or "").strip()))
     except StudioError as error:
-        return _sentence(error), gr.update(visible=False)
+        return sentence(error), gr.update(visible=False)
     status = run.status()
     if resume and status is not None:
         return t("training.going-on", run=run.name, step=number(status.step)), gr.update(visible=True)
@@ -174,7 +174,7 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
         step = status.step if status else 0
         found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.turns)
     except StudioError as error:
-        return _sentence(error), {}
+        return sentence(error), {}
     text = " ".join(filter(None, (found.text, found.hint)))
     others = [plan_sheet.card(found, fit) for fit in found.fits]
     cards = [{"card": card, "verdict": verdict, "words": words} for card, verdict, words in others]
@@ -193,7 +193,7 @@ def peek(
         look = {"crop": str(crop), "background": str(background), "colour": str(colour)}
         shown = catalogue.peek(text, size, PEEK[size], session.data_dir, **look)
     except StudioError as error:
-        return {"size": DEFAULT.size, "pictures": [], "error": _sentence(error)}
+        return {"size": DEFAULT.size, "pictures": [], "error": sentence(error)}
     return {
         "size": size,
         "pictures": [pictures.to_data_uri(picture) for picture in shown],
@@ -307,11 +307,6 @@ def _whole(name: str, value: Any, example: int) -> Any:
     """5.0 from a number field is 5; everything else passes on to RunConfig, which says what is wrong with it."""
     value = _filled(name, value, example)
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _sentence(error: StudioError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]
 
 
 def _words(key: str) -> dict[str, Any]:
