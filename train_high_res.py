@@ -53,8 +53,8 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
 def fresh(
     root: Path, data_dir: Path, given: dict[str, Any], settings: dict[str, Any]
 ) -> "tuple[Run, RunConfig, DatasetInfo]":
+    from ddpm_core.beginning import new_run
     from ddpm_core.data import catalogue
-    from ddpm_core.runs import new_run
     from ddpm_core.training.classes import with_classes
 
     name = given.get("name", "")
@@ -89,8 +89,8 @@ def fresh(
 def resumed(
     root: Path, data_dir: Path, given: dict[str, Any], settings: dict[str, Any], dataset: str, size: int
 ) -> "tuple[Run, RunConfig, DatasetInfo]":
+    from ddpm_core.beginning import resume_run
     from ddpm_core.data import catalogue
-    from ddpm_core.runs import resume_run
 
     settings = lasting(settings)
     name = given.get("name") or default_name(settings.get("dataset", dataset), settings.get("size", size))

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from ddpm_core import devices, pictures
+from ddpm_core.beginning import new_run
 from ddpm_core.config import preset
 from ddpm_core.generator import Generator
-from ddpm_core.runs import Run, new_run
+from ddpm_core.runs import Run
 from ddpm_core.training.control import Control
 from ddpm_core.training.trainer import train
 

@@ -23,10 +23,10 @@ import torch
 
 from benchmarks import machine
 from ddpm_core import devices
+from ddpm_core.beginning import new_run
 from ddpm_core.config import NetworkConfig, RunConfig, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import new_run
 from ddpm_core.training import memory, plan, trainer
 from ddpm_core.training.rehearsal import measured_peak
 

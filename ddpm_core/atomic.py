@@ -6,10 +6,15 @@ time is assumed; for a run's files the run's lock sees to that.
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from ddpm_core.errors import DataError
+
+RESERVE = 512 << 20  # bytes of the disk that are left to the next checkpoint, which matters more than a picture
 
 
 @contextlib.contextmanager
@@ -33,6 +38,23 @@ def writing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def keep(path: Path, content: bytes, what: str) -> None:
+    """Writes a whole file that a person may do without, and makes its folder: durably, and only where RESERVE bytes stay free.
+
+    Raises `DataError`, which says that `what` ("the picture") cannot be kept, and why.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < RESERVE + len(content):
+            raise OSError(f"less than {RESERVE >> 20} MB are left")
+        with writing(path, durable=True) as file:
+            file.write(content)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot keep {what} in {folder} ({reason}): free some space, or check permissions.") from None
 
 
 def replace(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ and the beginning of the hash of its file. So a page of history reads names and 
 index: whoever moves, copies or deletes files there has moved, copied or deleted entries. Knows no torch.
 
 Nothing is ever deleted without being asked. Instead a run's gallery takes MOST_KEPT pictures and then says so, and no
-picture is kept that would leave less than RESERVE bytes on the disk: the next checkpoint matters more.
+picture is kept that would leave less than atomic.RESERVE bytes on the disk: the next checkpoint matters more.
 """
 
 import datetime
@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-import shutil
 import struct
 import threading
 import time
@@ -34,7 +33,6 @@ from ddpm_core.runs import Run
 
 FOLDER = "made"  # in the run's samples folder
 MOST_KEPT = 10_000  # pictures a run
-RESERVE = 512 << 20
 _MOST_PIXELS = 40_000_000
 _OWN = re.compile(r"Z_(redraw|fill|interpolate_own)_")  # in the names of what began from a person's own pictures
 _MOST_COMPARED = 50  # kept pictures that may be the one that is looked for: each is read
@@ -94,17 +92,7 @@ def keep(root: Path | str, png: bytes, recipe: dict[str, Any], own: Sequence[np.
         raise UsageError(f"the gallery of {run} is full, {MOST_KEPT:,} pictures: delete or move some from {folder}.")
     name = _name(recipe, png)
     with _lock:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(folder).free < RESERVE + len(png):
-                raise OSError(f"less than {RESERVE >> 20} MB are left")
-            with atomic.writing(folder / name, durable=True) as file:
-                file.write(png)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(
-                f"cannot keep the picture in {folder} ({reason}): free some space, or check permissions."
-            ) from None
+        atomic.keep(folder / name, png, "the picture")
         own_pictures.keep(root, run, own)
     entry = _entry(folder / name, run)
     assert entry is not None

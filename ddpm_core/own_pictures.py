@@ -6,7 +6,6 @@ however often it was used; masks are 0 and 1. They stay on this machine, and go 
 
 import io
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import numpy as np
 from PIL import Image
 
 from ddpm_core import atomic, pictures, recipes
-from ddpm_core.errors import DataError, UsageError
+from ddpm_core.errors import UsageError
 from ddpm_core.runs import Run
 
 FOLDER = "own"  # in the run's samples folder
 MOST_KEPT = 2_000  # pictures a run; each has the model's size, so a few hundred MB at most
-RESERVE = 512 << 20  # bytes of the disk that are left to the next checkpoint
 _LARGEST = 4096  # pixels on a side
 _HASH = re.compile(rb'"([0-9a-f]{16})"')
 _HEAD = 1 << 16  # bytes of a PNG that its recipe lies in: it comes before the pixels
@@ -42,18 +40,7 @@ def keep(root: Path | str, run: str, own: Iterable[np.ndarray]) -> None:
             raise UsageError(
                 f"there are {MOST_KEPT:,} own pictures in {folder}: delete pictures that were made of them from the history."
             )
-        png = pictures.to_png_bytes(picture)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(folder).free < RESERVE + len(png):
-                raise OSError(f"less than {RESERVE >> 20} MB are left")
-            with atomic.writing(path, durable=True) as file:
-                file.write(png)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(
-                f"cannot keep your own picture in {folder} ({reason}): free some space, or check permissions."
-            ) from None
+        atomic.keep(path, pictures.to_png_bytes(picture), "your own picture")
 
 
 def find(root: Path | str, run: str, digest: str, what: str = "own picture") -> np.ndarray:

@@ -22,7 +22,6 @@ its range; whether the run is there, or the sampler is one of ours, is for those
 
 import hashlib
 import json
-import os
 import re
 import struct
 import zlib
@@ -32,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_core import seal
 from ddpm_core.config import check_name
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.pictures import RECIPE_KEY
@@ -40,8 +40,6 @@ VERSION = 1
 WHATS = ("sample", "interpolate", "pad", "redraw", "fill", "compare", "steps", "ema", "trajectory")
 MOST_BYTES = 64 << 20  # of a PNG; our largest are a few MB
 _MOST_TEXT = 1 << 20  # of a recipe; 1024 pictures with seed, class and mix are 0.1 MB
-_SEAL = re.compile(rb"ddpm-studio sha256:([0-9a-f]{64})")  # how every file of checkpoint.py ends
-_SEAL_SIZE = 83
 _UNTOUCHED = "Its settings were not taken over."
 
 _Check = Callable[[Any], bool]
@@ -128,16 +126,14 @@ def model_hash(path: Path | str) -> str:
     """
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _SEAL_SIZE))
-            tail = file.read()
+            digest = seal.claimed(file)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path} ({error.strerror or error}): choose a model that is there."
         ) from None
-    seal = _SEAL.fullmatch(tail)
-    if seal is None:
+    if digest is None:
         raise CheckpointError(f"{path} has no seal: choose a checkpoint that train_high_res.py made.")
-    return seal[1][:12].decode()
+    return digest[:12]
 
 
 def picture_hash(picture: np.ndarray) -> str:

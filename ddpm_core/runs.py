@@ -27,19 +27,6 @@ from ddpm_core.errors import CheckpointError, RunInUseError, UsageError
 
 ALIVE = ("preparing", "running", "paused")
 STATES = (*ALIVE, "finished", "stopped", "failed", "interrupted")
-# What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
-# in another order; the run then goes on, but not bit for bit.)
-CHANGEABLE = (
-    "epochs",
-    "max_steps",
-    "cooldown",
-    "device",
-    "sample_every",
-    "checkpoint_every",
-    "snapshots",
-    "data_on",
-    "micro_batch",
-)
 
 
 @dataclass(frozen=True)
@@ -293,87 +280,6 @@ def all_runs(root: Path | str) -> list[Run]:
             if all(f.resolve() == f.parent.resolve() / name for f in (run.progress, run.checkpoints, run.samples)):
                 found.append(run)
     return sorted(found, key=lambda run: (-run.last_active(), run.name))
-
-
-def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tuple[Run, RunConfig]:
-    """A run for `config` under a name that is free; writes nothing yet.
-
-    If the name is taken: UsageError if a person chose it (`explicit_name`), otherwise -2, -3, ... is added.
-    """
-    run = Run(root, config.name)
-    for folder in (run.checkpoints, run.samples, run.progress):
-        _check_writable(folder)
-    number = 1
-    while taken := run.in_the_way():
-        if explicit_name:
-            how = "continue it with --resume" if run.exists() and run.can_resume() else f"delete {taken}"
-            raise UsageError(f"there is a run {config.name} already: {how}, or choose another name.")
-        number += 1
-        suffix = f"-{number}"
-        run = Run(root, config.name[: 64 - len(suffix)] + suffix)
-    return run, dataclasses.replace(config, name=run.name)
-
-
-def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Run, RunConfig]:
-    """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was", 0 for
-    max_steps "no limit").
-
-    Raises CheckpointError if there is nothing to resume, RunInUseError if it is being trained, UsageError if a change would
-    make it another run or nothing is left to do. Changes nothing on the disk.
-    """
-    run = Run(root, name)
-    if not run.exists():
-        raise CheckpointError(f"there is no run {name} in {run.root.absolute()}: {_what_is_there(run.root)}.")
-    config = run.config()
-    if not run.can_resume():
-        raise CheckpointError(
-            f"{name} has nothing to resume from, it ended before its first save:"
-            f" start a new run, under another name or after deleting {run.in_the_way()}."
-        )
-    stored = json.loads(config.to_json())
-    changes = {key: value for key, value in changes.items() if value is not None}
-    lifted = changes.get("max_steps") == 0
-    if lifted:
-        changes["max_steps"] = None
-    unlike = [
-        f"{key} is {stored.get(key)!r} and not {value!r}"
-        for key, value in changes.items()
-        if key not in CHANGEABLE and json.loads(json.dumps(value)) != stored.get(key)
-    ]
-    if unlike:
-        raise UsageError(
-            f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
-        )
-    status = run.status()
-    config = dataclasses.replace(config, **changes)
-    finished = status is not None and status.state == "finished"
-    if status and config.max_steps and status.step >= config.max_steps and (finished or changes.get("max_steps")):
-        raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
-    lifted = lifted and status is not None and status.epoch < status.epochs  # else the limit was not what ended it
-    if status and finished and not lifted and not any(changes.get(key) for key in ("epochs", "max_steps")):
-        more = 2 * max(1, status.epochs)
-        raise UsageError(f"{name} is finished, {status.epochs:,} epochs: to go on ask for more, --epochs {more}.")
-    with run.lock():  # in use? Better now than after reading all pictures
-        pass
-    return run, config
-
-
-def _check_writable(root: Path) -> None:
-    """UsageError unless folders can be made under `root`. Only looks: nothing is to be written before all is right."""
-    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if os.path.lexists(folder))
-    if not os.path.isdir(nearest):
-        what = "a link to a place that is not there" if os.path.islink(nearest) else "a file"
-        raise UsageError(f"{nearest} is {what}: choose a folder for the output.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UsageError(f"{nearest} cannot be written: choose another output folder, or change its permissions.")
-
-
-def _what_is_there(root: Path) -> str:
-    names = [run.name for run in all_runs(root)]
-    if not names:
-        return "there are no runs yet, start one without --resume, or name the right --output-dir"
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"choose one of {', '.join(names[:8])}{more}, or start a new one without --resume"
 
 
 def _numbered(folder: Path, pattern: str) -> list[tuple[Path, int]]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import psutil
 
+from ddpm_core.beginning import new_run, resume_run
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.hold import Hold
-from ddpm_core.runs import Run, Status, new_run, resume_run
+from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
 from ddpm_core.trajectory import Trails

@@ -8,6 +8,8 @@ from PIL import Image, ImageOps
 
 from ddpm_core import pictures, sheet
 
+PREVIEW_PIXELS = 300_000  # a larger preview is thinned out: ten a second must reach the page
+
 
 def grid(made: np.ndarray, columns: int | None = None) -> Image.Image:
     """uint8 (N, H, W, C) -> RGBA, nothing between the pictures.
@@ -30,7 +32,7 @@ def gap(made: np.ndarray) -> int:
     return sheet.shown_gap(made.shape[1])
 
 
-def thinned(made: np.ndarray, most: int) -> np.ndarray:
-    """Every second pixel, or every third and so on, of pictures (N, H, W, C) that have more than `most` in all."""
-    every = max(1, math.ceil(math.sqrt(made.shape[0] * made.shape[1] * made.shape[2] / most)))
+def thinned(made: np.ndarray) -> np.ndarray:
+    """Every second pixel, or every third and so on, of pictures (N, H, W, C) that have more than PREVIEW_PIXELS in all."""
+    every = max(1, math.ceil(math.sqrt(made.shape[0] * made.shape[1] * made.shape[2] / PREVIEW_PIXELS)))
     return made[:, ::every, ::every]

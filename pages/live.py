@@ -3,7 +3,6 @@
 They are not Gradio events: those queue up, end with the browser tab, and cannot be told "nothing newer".
 """
 
-import bisect
 import contextlib
 import hashlib
 import math
@@ -11,7 +10,6 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,6 +22,7 @@ from ddpm_core import shelf
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import ALIVE, Run, Status, all_runs
 from pages import charts, look, reading
+from pages.series import Series
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -37,43 +36,6 @@ ACTIONS = {
 FOLDERS = {"samples": "samples", "training_progress": "progress"}  # folder in the address -> folder of a Run
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
 KEPT = 8  # runs whose metrics stay in memory
-
-
-@dataclass
-class Series:
-    """A run's metrics as columns, read on from where the last reading ended."""
-
-    cursor: int = 0
-    columns: dict[str, list[Any]] = field(
-        default_factory=lambda: {
-            k: []
-            for k in ("step", "epoch", "images", "loss", "held_out", "trained", "lr", "images_per_second", "seconds")
-        }
-    )
-
-    def extend(self, run: Run) -> None:
-        """Take in what is new. A resumed run begins again at its last save: then the steps after it are taken back."""
-        lines, self.cursor = run.metrics(self.cursor)
-        steps = self.columns["step"]
-        for line in lines:
-            if steps and line["step"] <= steps[-1]:
-                keep = bisect.bisect_left(steps, line["step"])
-                for column in self.columns.values():
-                    del column[keep:]
-            for key, column in self.columns.items():
-                column.append(line.get(key))
-
-    def at_step(self, step: int) -> int:
-        """The row that was written at `step` or just after; -1 if there is none."""
-        row = bisect.bisect_left(self.columns["step"], step)
-        return row if row < len(self.columns["step"]) else len(self.columns["step"]) - 1
-
-    def at_epoch(self, epoch: float) -> int:
-        row = bisect.bisect_left(self.columns["epoch"], epoch, key=lambda value: value or 0.0)
-        return row if row < len(self.columns["epoch"]) else len(self.columns["epoch"]) - 1
-
-    def last(self, key: str) -> Any:
-        return self.columns[key][-1] if self.columns[key] else None
 
 
 class Live:

@@ -19,7 +19,7 @@ from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.gallery import Entry
 from ddpm_core.runs import all_runs
 from pages import drawing, recall
-from pages.texts import t
+from pages.texts import sentence, t
 
 if TYPE_CHECKING:
     from ddpm_core.session import Session
@@ -135,11 +135,6 @@ class Made:
 
     def _find(self, request: Request) -> Entry:
         return gallery.find(self.root, _key(request))
-
-
-def sentence(error: StudioError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]
 
 
 def _key(request: Request) -> str:

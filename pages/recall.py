@@ -13,7 +13,7 @@ from ddpm_core.errors import UsageError
 from ddpm_core.exploring import parts as explored
 from pages.explorer import averages, inbox, own
 from pages.explorer.classes import ANY
-from pages.generation import LARGEST_SEED, LONGEST_SLIDER, MOST, SAME
+from pages.fields import LARGEST_SEED, LONGEST_SLIDER, MOST, SAME
 from pages.texts import number, t
 
 Told = dict[str, Any]

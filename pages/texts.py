@@ -24,6 +24,12 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
+def sentence(error: object) -> str:
+    """What an error says, beginning with a capital; "" for None."""
+    text = str(error or "")
+    return text[:1].upper() + text[1:]
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "42 s", "3 min 5 s", "2 h 10 min"."""
     s = max(0, round(seconds))

@@ -93,7 +93,7 @@ def line(elem_id: str, value: str = "", role: str = "status") -> gr.HTML:
 
 def plan() -> gr.HTML:
     """The plan of a run, fact by fact, and how it would be on cards of several sizes; its value is {facts, cards} of
-    `training.forecast`."""
+    `launch.forecast`."""
     return _widget("plan", '<section class="plan"></section>', "Studio.plan(element, props, watch)")
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddpm_core import atomic, checkpoint, recipes
+from ddpm_core import archive, atomic, checkpoint, recipes
 from ddpm_core.checkpoint import Model, load_model, load_weights, save_model, save_state
 from ddpm_core.config import RunConfig, preset
 from ddpm_core.errors import CheckpointError
@@ -163,17 +163,17 @@ class Payload:
 
 def test_code_in_a_file_does_not_run(tmp_path):
     trap = tmp_path / "trap"
-    plain, archive, sealed = tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "c.pt"
+    plain, bare, sealed = tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "c.pt"
     content = {"format": "ddpm-studio model", "version": 1, "weights": Payload(f"touch {trap}")}
     plain.write_bytes(pickle.dumps(content))
-    torch.save(content, archive)
+    torch.save(content, bare)
     with atomic.writing(sealed) as file:
-        checkpoint._write_sealed(file, content, sealed)
+        archive.write(file, content, sealed)
     assert "pickle" in refused(plain)
-    assert "another program" in refused(archive)
+    assert "another program" in refused(bare)
     assert "more than tensors" in refused(sealed)
     assert not trap.exists()
-    torch.load(archive, weights_only=False)  # the trap itself works
+    torch.load(bare, weights_only=False)  # the trap itself works
     assert trap.exists()
 
 
@@ -193,8 +193,8 @@ def seal(archive: bytes) -> bytes:
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path):
     file = tmp_path / "bomb.pt"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"\0" * 10_000_000)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("archive/data.pkl", b"\0" * 10_000_000)
     file.write_bytes(seal(file.read_bytes()))
     assert file.stat().st_size < 20_000
     assert "unpack" in refused(file)
@@ -205,7 +205,7 @@ def test_a_crafted_shape_is_refused(tmp_path):
     model = a_model()
     content = {"format": "ddpm-studio model", "version": 1, "weights": {"w": torch.zeros(1).expand(10**6, 10**6)}}
     with atomic.writing(file) as out:
-        checkpoint._write_sealed(out, content, file)
+        archive.write(out, content, file)
     assert file.stat().st_size < 5_000 and model
     assert "damaged" in refused(file)
 
@@ -228,7 +228,7 @@ def test_a_fifo_does_not_hang(tmp_path):
 def rewritten(path: Path, **changes) -> None:
     content = {**torch.load(path, weights_only=True), **changes}
     with atomic.writing(path) as file:
-        checkpoint._write_sealed(file, content, path)
+        archive.write(file, content, path)
 
 
 def test_files_of_newer_versions_say_so(saved):

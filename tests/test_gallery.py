@@ -89,7 +89,7 @@ class TestKeep:
 
     def test_the_last_of_the_disk_is_left_to_training(self, tmp_path, monkeypatch):
         usage = namedtuple("usage", "total used free")
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 0, gallery.RESERVE))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 0, atomic.RESERVE))
         with pytest.raises(DataError, match="less than 512 mb are left.*free some space"):
             kept(tmp_path, 1)
         assert gallery.history(tmp_path) == []

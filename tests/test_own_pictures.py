@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddpm_core import gallery, own_pictures, pictures, recipes
+from ddpm_core import atomic, gallery, own_pictures, pictures, recipes
 from ddpm_core.errors import DataError, UsageError
 
 MODEL = {"run": "toys", "model": "ddpm_best.pt", "hash": "0123456789ab", "trained_steps": 9, "size": 8}
@@ -96,7 +96,7 @@ def test_where_there_are_too_many_it_says_so_and_the_picture_itself_is_kept(tmp_
 
 
 def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(own_pictures, "RESERVE", 1 << 60)
+    monkeypatch.setattr(atomic, "RESERVE", 1 << 60)
     with pytest.raises(DataError, match="cannot keep your own picture") as caught:
         own_pictures.keep(tmp_path, "toys", [some(0)])
     assert "\n" not in str(caught.value) and not list((tmp_path / "samples/toys/own").iterdir())

@@ -17,7 +17,6 @@ from pages.texts import number, t
 if TYPE_CHECKING:
     from ddpm_core.session import Session
 
-PREVIEW_PIXELS = 300_000
 BLANK = 127  # where a picture is to come
 
 
@@ -61,7 +60,7 @@ def _progress(stop: Drawn, done: float, drawn: Sequence[np.ndarray], count: int,
         return told
     so_far = np.concatenate([*drawn, stop.pictures])
     blank = np.full((count - len(so_far), *so_far.shape[1:]), BLANK, np.uint8)
-    thinned = drawing.thinned(np.concatenate([so_far, blank]), PREVIEW_PIXELS)
+    thinned = drawing.thinned(np.concatenate([so_far, blank]))
     return {**told, "preview": pictures.to_data_uri(drawing.grid(thinned, columns))}
 
 

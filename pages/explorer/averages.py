@@ -12,6 +12,7 @@ from ddpm_core.exploring import averages
 from ddpm_core.exploring.averages import LENGTHS
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
+from pages.fields import LARGEST_SEED, MOST_STEPS
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     All averages that the run's snapshots can make are drawn, one after the other; those that they cannot are left out.
     """
     card = shelf.find(session.root, asked.get("model"))
-    seed, count = whole(asked, "seed", 0, 2**53 - 1 - MOST, 0), whole(asked, "samples", 1, MOST, 9)
+    seed, count = whole(asked, "seed", 0, LARGEST_SEED - MOST, 0), whole(asked, "samples", 1, MOST, 9)
     seeds = list(range(seed, seed + count))
-    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked)}
+    how: dict[str, Any] = {"steps": whole(asked, "steps", 1, MOST_STEPS, 20), "sampler": sampler(asked)}
     plain = session.shelf.take(card.path)
     model, step = made_by(plain, card), averages.made_at(plain)
     fresh = Pieces()

@@ -10,6 +10,7 @@ import numpy as np
 from ddpm_core import film as films
 from ddpm_core import gallery, pictures, shelf
 from ddpm_core.errors import StudioError, UsageError
+from pages.texts import sentence
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator
@@ -28,15 +29,14 @@ def saved(
     name: str, made: np.ndarray, recipe: dict[str, Any], film: bool = False, columns: int | None = None
 ) -> list[dict[str, str]]:
     """`made`, uint8 (N, H, W, C), as [{name, kind, href}]: a grid, and with `film` also a walk."""
-    side = made.shape[1]
-    image = pictures.enlarge(pictures.grid(made, columns), max(1, LARGE_ENOUGH // side))
-    files = [_file(f"{name}.png", "png", pictures.to_png_bytes(image, recipe=recipe))]
+    image = pictures.enlarge(pictures.grid(made, columns), sharp(made))
+    files = [to_save(f"{name}.png", "png", pictures.to_png_bytes(image, recipe=recipe))]
     if film:
-        pace = min(400, max(30, 2400 // len(made)))  # about as many seconds whatever the number of frames
-        gif = pictures.to_gif_bytes(made, recipe, scale=max(1, FILM // side), milliseconds=pace)
-        files.append(_file(f"{name}.gif", "gif", gif))
+        gif = pictures.to_gif_bytes(made, recipe, scale=sharp(made, FILM), milliseconds=pace(len(made)))
+        files.append(to_save(f"{name}.gif", "gif", gif))
         with contextlib.suppress(UsageError):  # no PyAV here, or one without H.264: the others are there all the same
-            files.append(_file(f"{name}.mp4", "mp4", films.to_mp4_bytes(made, fps=max(1, round(1000 / pace)))))
+            fps = max(1, round(1000 / pace(len(made))))
+            files.append(to_save(f"{name}.mp4", "mp4", films.to_mp4_bytes(made, fps=fps)))
     return files
 
 
@@ -54,11 +54,21 @@ def kept(
         png = pictures.to_png_bytes(pictures.grid(made, columns), recipe=recipe)
         gallery.keep(session.root, png, recipe, own)
     except StudioError as error:
-        reason = str(error)
-        return f"{said} {reason[:1].upper()}{reason[1:]}"
+        return f"{said} {sentence(error)}"
     return said
 
 
-def _file(name: str, kind: str, content: bytes) -> dict[str, str]:
+def sharp(made: np.ndarray, enough: int = LARGE_ENOUGH) -> int:
+    """How many times pictures, uint8 (N, H, W, C), are enlarged to be about `enough` pixels wide."""
+    return max(1, enough // made.shape[1])
+
+
+def pace(frames: int) -> int:
+    """Milliseconds that a walk shows each of its frames: about as many seconds whatever their number."""
+    return min(400, max(30, 2400 // frames))
+
+
+def to_save(name: str, kind: str, content: bytes) -> dict[str, str]:
+    """A file as the page offers it: {name, kind, href}."""
     media = "video/mp4" if kind == "mp4" else f"image/{kind}"
     return {"name": name, "kind": kind, "href": f"data:{media};base64,{base64.b64encode(content).decode()}"}

@@ -16,6 +16,7 @@ from ddpm_core.exploring.stop import Stop
 from pages.explorer import inbox
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
+from pages.fields import LARGEST_SEED, MOST_STEPS
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -110,8 +111,8 @@ def _picture(key: object, generator: "Pictures") -> np.ndarray:
 
 def _way(asked: Asked, generator: "Pictures") -> own.Way:
     count = whole(asked, "samples", 1, MOST_SAMPLES, 4)
-    first = whole(asked, "seed", 0, 2**53 - 1 - count, 0)
-    name, steps = sampler(asked), whole(asked, "steps", 1, 1000, 20)
+    first = whole(asked, "seed", 0, LARGEST_SEED - count, 0)
+    name, steps = sampler(asked), whole(asked, "steps", 1, MOST_STEPS, 20)
     return own.Way(generator, range(first, first + count), name, steps)
 
 

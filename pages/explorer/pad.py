@@ -16,6 +16,7 @@ from ddpm_core.errors import UsageError
 from pages.explorer import classes
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
+from pages.fields import LARGEST_SEED, MOST_STEPS
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _seeds(asked: Asked) -> list[int]:
     given = asked.get("seeds")
     if not isinstance(given, list) or len(given) != 4:
         raise UsageError(t("pad.seeds"))
-    return [whole({"seed": seed}, "seed", 0, 2**53 - 1, 0) for seed in given]
+    return [whole({"seed": seed}, "seed", 0, LARGEST_SEED, 0) for seed in given]
 
 
 def _classes(asked: Asked) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _classes(asked: Asked) -> dict[str, Any]:
 
 
 def _how(asked: Asked) -> dict[str, Any]:
-    return {"steps": whole(asked, "steps", 1, 1000, 20), "sampler": sampler(asked), **_classes(asked)}
+    return {"steps": whole(asked, "steps", 1, MOST_STEPS, 20), "sampler": sampler(asked), **_classes(asked)}
 
 
 def _path(given: object) -> list[list[float]]:

@@ -13,6 +13,7 @@ from ddpm_core.errors import UsageError
 from ddpm_core.exploring import steps as exploring
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
+from pages.fields import LARGEST_SEED, MOST_STEPS
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, seed, counts [20, ...], samplers ["ddim", ...]. Told: cells [{sampler, steps, src, seconds, done}],
     at the end files: one picture of them all, a row a sampler, a column a number of steps."""
     card = shelf.find(session.root, asked.get("model"))
-    seed = whole(asked, "seed", 0, 2**53 - 1, 0)
+    seed = whole(asked, "seed", 0, LARGEST_SEED, 0)
     counts, samplers = _counts(asked.get("counts")), _samplers(asked.get("samplers"))
     all_calls = exploring.calls(samplers, counts)
     if all_calls > MOST_CALLS:
@@ -87,7 +88,7 @@ def _counts(given: object) -> list[int]:
     counts = given if isinstance(given, list) else []
     if not 1 <= len(counts) <= MOST_COUNTS:
         raise UsageError(t("steps.counts", most=MOST_COUNTS))
-    return sorted({whole({"steps": count}, "steps", 1, 1000, 20) for count in counts})
+    return sorted({whole({"steps": count}, "steps", 1, MOST_STEPS, 20) for count in counts})
 
 
 def _samplers(given: object) -> list[str]:

@@ -19,7 +19,7 @@ from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.jobs import Desk
 from pages import beside
-from pages.texts import t
+from pages.texts import sentence, t
 
 if TYPE_CHECKING:
     from ddpm_core.session import Session
@@ -88,8 +88,7 @@ class Explorers:
                 if show is not None:
                     yield _line({"busy": True, "seconds": time.monotonic() - begun, **show()})
             if job.error is not None:
-                text = str(job.error)
-                yield _line({"busy": False, "error": text[:1].upper() + text[1:]})
+                yield _line({"busy": False, "error": sentence(job.error)})
             else:
                 told = {"busy": False, "cancelled": job.cancelled, "seconds": time.monotonic() - begun}
                 yield _line({**told, "cost": beside.cost(self.session, waited)})

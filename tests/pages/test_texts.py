@@ -50,3 +50,9 @@ def test_numbers_and_durations():
     assert [texts.number(n) for n in (1234567, 0.12345, 12.0)] == ["1,234,567", "0.123", "12"]
     spoken = [texts.duration(s) for s in (0, 59.4, 61, 7260, 90_000)]
     assert spoken == ["0 s", "59 s", "1 min 1 s", "2 h 1 min", "1 d 1 h"]
+
+
+def test_an_error_becomes_a_sentence():
+    assert [texts.sentence(text) for text in (ValueError("toys is gone: train one."), "a", "", None)] == [
+        "Toys is gone: train one.", "A", "", "",
+    ]  # fmt: skip

@@ -12,11 +12,11 @@ from ddpm_core import config
 from ddpm_core.config import preset
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
-from pages import training
+from pages import filling, launch
 
 FORM = {
     "dataset": "openmoji", "crop": "center", "background": "white", "colour": "auto", "size": 32, "preset": "cpu",
-    "class_conditional": False, "epochs": 5.0, "batch_size": 64, "seed": 0, "start_from": training.SCRATCH,
+    "class_conditional": False, "epochs": 5.0, "batch_size": 64, "seed": 0, "start_from": filling.SCRATCH,
     "lr": 0.001, "max_steps": None, "name": "", "flip": False, "augment": 0.0, "held_out": 0.05, "micro_batch": None,
     "data_on": "auto", "amp": True, "compile": True,
 }  # fmt: skip
@@ -48,7 +48,7 @@ def form(**changes):
 
 
 def read(root, **changes):
-    return training.read(*form(**changes), root=root)
+    return launch.read(*form(**changes), root=root)
 
 
 def saved_run(root, name="old", state="stopped", **settings):
@@ -110,28 +110,28 @@ def test_the_form_becomes_settings(tmp_path):
 )
 def test_what_cannot_work_is_one_line_and_starts_nothing(session, field, value, words):
     saved_run(session.root)
-    said, watch = training.begin(session, *form(**{field: value}))
+    said, watch = launch.begin(session, *form(**{field: value}))
     assert words.lower() in said.lower() and "\n" not in said
     assert watch["visible"] is False and session.started == []
-    assert training.forecast(session, *form(**{field: value})) == (said, {})
+    assert launch.forecast(session, *form(**{field: value})) == (said, {})
 
 
 def test_start_says_so(session):
-    said, watch = training.begin(session, *form())
+    said, watch = launch.begin(session, *form())
     assert said.startswith("openmoji_32x32 has begun") and watch["visible"] is True
     ((_, how),) = session.started
     assert how == {"resume": False, "explicit_name": False}
 
 
 def test_a_name_that_was_typed_is_kept(session):
-    training.begin(session, *form(name=" cats "))
+    launch.begin(session, *form(name=" cats "))
     ((settings, how),) = session.started
     assert settings.name == "cats" and how["explicit_name"] is True
 
 
 def test_resume_takes_the_runs_own_settings(session):
     saved_run(session.root, seed=9, lr=5e-4)
-    said, _ = training.begin(session, *form(start_from="resume/old", epochs=20, seed=1, size=64))
+    said, _ = launch.begin(session, *form(start_from="resume/old", epochs=20, seed=1, size=64))
     assert said == "old goes on from step 120."
     ((settings, how),) = session.started
     assert (settings.name, settings.seed, settings.lr, settings.epochs, settings.size) == ("old", 9, 5e-4, 20, 32)
@@ -140,16 +140,16 @@ def test_resume_takes_the_runs_own_settings(session):
 
 def test_fine_tuning_names_a_file_that_is_there(session):
     run = saved_run(session.root)
-    training.begin(session, *form(start_from="model/old/ddpm_best.pt"))
+    launch.begin(session, *form(start_from="model/old/ddpm_best.pt"))
     assert session.started[0][0].from_model == str(run.best_path)
 
 
 def test_larger_pictures_grow_from_a_model(session):
     run = saved_run(session.root)
-    training.begin(session, *form(start_from="model/old/ddpm_best.pt", size=64))
+    launch.begin(session, *form(start_from="model/old/ddpm_best.pt", size=64))
     settings = session.started[0][0]
     assert settings.network == dataclasses.replace(run.config().network, patch=4)
-    wrong = training.begin(session, *form(start_from="model/old/ddpm_best.pt", size=31))[0]
+    wrong = launch.begin(session, *form(start_from="model/old/ddpm_best.pt", size=31))[0]
     assert "\n" not in wrong and "31" in wrong
 
 
@@ -166,7 +166,7 @@ def test_a_set_without_classes_cannot_teach_them(session, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     Image.new("RGB", (50, 40)).save(folder / "1.png")
-    said, whole = training.forecast(session, *form(dataset=str(folder), class_conditional=True))
+    said, whole = launch.forecast(session, *form(dataset=str(folder), class_conditional=True))
     assert "no classes to learn" in said and whole == {}
 
 
@@ -175,7 +175,7 @@ def test_the_whole_plan_is_told_fact_by_fact(session, tmp_path):
     folder.mkdir()
     for number in range(30):
         Image.new("RGB", (50, 40), (number, 0, 0)).save(folder / f"{number}.png")
-    _, whole = training.forecast(session, *form(dataset=str(folder), batch_size=16, micro_batch=4))
+    _, whole = launch.forecast(session, *form(dataset=str(folder), batch_size=16, micro_batch=4))
     names = [name for name, _ in whole["facts"] if name]
     assert names[:8] == ["device", "preset", "pictures", "batch", "steps", "pace", "time", "memory"]
     told = " ".join(text for _, text in whole["facts"])
@@ -184,9 +184,9 @@ def test_the_whole_plan_is_told_fact_by_fact(session, tmp_path):
 
 
 def test_start_choices_offer_what_can_be_done(tmp_path):
-    assert [value for _, value in training.start_choices(tmp_path)] == ["scratch"]
+    assert [value for _, value in filling.start_choices(tmp_path)] == ["scratch"]
     saved_run(tmp_path)
-    assert [value for _, value in training.start_choices(tmp_path)] == [
+    assert [value for _, value in filling.start_choices(tmp_path)] == [
         "scratch",
         "resume/old",
         "model/old/ddpm_best.pt",
@@ -195,28 +195,28 @@ def test_start_choices_offer_what_can_be_done(tmp_path):
 
 def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
     saved_run(session.root, size=64, seed=4)
-    updates = dict(zip(FORM, training.from_choice(session, "resume/old"), strict=True))
+    updates = dict(zip(FORM, filling.from_choice(session, "resume/old"), strict=True))
     assert (updates["size"]["value"], updates["seed"]["value"], updates["epochs"]["value"]) == (64, 4, 7)
     assert updates["size"]["interactive"] is False and updates["epochs"]["interactive"] is True
-    freed = dict(zip(FORM, training.from_choice(session, "scratch"), strict=True))
+    freed = dict(zip(FORM, filling.from_choice(session, "scratch"), strict=True))
     assert all(update["interactive"] for update in freed.values())
 
 
 def test_a_finished_run_gets_more_to_do(session):
     saved_run(session.root, state="finished")
-    assert dict(zip(FORM, training.from_choice(session, "resume/old"), strict=True))["epochs"]["value"] == 14
+    assert dict(zip(FORM, filling.from_choice(session, "resume/old"), strict=True))["epochs"]["value"] == 14
 
 
 def test_the_form_shows_the_run_that_trains(session):
     run = saved_run(session.root, state="running", size=96, batch_size=17)
     session.current = lambda: (run, dataclasses.replace(run.status(), state="running"))
-    updates = dict(zip(FORM, training.present(session), strict=True))
+    updates = dict(zip(FORM, filling.present(session), strict=True))
     assert (updates["size"]["value"], updates["batch_size"]["value"]) == (96, 17)
 
 
 def test_recipe_follows_size_and_model():
-    assert training.recipe(256, "standard") == [16, 1e-4]
-    assert all(update["__type__"] == "update" for update in training.recipe(30, "x"))
+    assert filling.recipe(256, "standard") == [16, 1e-4]
+    assert all(update["__type__"] == "update" for update in filling.recipe(30, "x"))
 
 
 @pytest.mark.parametrize("size", config.SIZES)
@@ -225,14 +225,14 @@ def test_peek_shows_pictures_at_their_size(session, tmp_path, size):
     folder.mkdir()
     for i in range(3):
         Image.new("RGB", (50, 40), (i * 40, 90, 90)).save(folder / f"{i}.png")
-    told = training.peek(session, str(folder), size)
+    told = launch.peek(session, str(folder), size)
     assert told["size"] == size and len(told["pictures"]) == 3 and told["line"].startswith("3 pictures")
     assert all(uri.startswith("data:image/png;base64,") for uri in told["pictures"])
 
 
 @pytest.mark.parametrize("dataset", ["opnmoji", "", None, "/no/such/folder", "<img src=x onerror=alert(1)>"])
 def test_peek_explains_what_is_not_there(session, dataset):
-    told = training.peek(session, dataset, 32)
+    told = launch.peek(session, dataset, 32)
     assert told["pictures"] == [] and told["error"] and "\n" not in told["error"]
 
 
@@ -240,4 +240,4 @@ def test_errors_are_studio_errors(tmp_path):
     with pytest.raises(StudioError):
         read(tmp_path, epochs=object())
     with pytest.raises(UsageError):
-        training.chosen_start(tmp_path, "model/x/y.pt")
+        filling.chosen_start(tmp_path, "model/x/y.pt")

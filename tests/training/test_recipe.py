@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ddpm_core import checkpoint
-from ddpm_core.runs import Run, resume_run
+from ddpm_core.beginning import resume_run
+from ddpm_core.runs import Run
 from ddpm_core.training import trainer
 from ddpm_core.training.control import Control
 

@@ -9,7 +9,7 @@ import torch
 
 from ddpm_core.diffusion import latents, mixing
 from pages.explorer import models
-from pages.generation import Maker
+from pages.maker import Maker
 
 HOW = {"steps": 3, "sampler": "ddim"}
 
@@ -125,7 +125,7 @@ def test_a_damaged_model_among_them_is_one_line_and_the_turn_is_free(maker, sess
 
 def test_cancelled_or_closed_the_turn_is_free(maker, session, listen):
     keys = ["toys/ddpm_best.pt", "large/ddpm_best.pt"]
-    for end in (lambda answers: maker.cancel("me"), lambda answers: answers.close()):
+    for end in (lambda answers: maker.relay.cancel("me"), lambda answers: answers.close()):
         answers = maker.compare("me", keys, 16, 0, 1000, "ddim")
         assert any(told.get("view") for told in itertools.islice(answers, 4))
         end(answers)

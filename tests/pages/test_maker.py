@@ -1,4 +1,4 @@
-"""The Generation tab's handlers as plain functions: what they tell the canvas, for requests that work and for all others."""
+"""What the Generation tab makes: what its canvas is told, for requests that work and for all others."""
 
 import base64
 import io
@@ -18,8 +18,8 @@ from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.trajectory import Trails
 from ddpm_core.turns import Turns
-from pages import generation
-from pages.generation import Maker
+from pages import drawing
+from pages.maker import Maker
 
 HOW = {"steps": 4.0, "sampler": "dpm++2m"}  # a slider sends whole numbers as floats
 LONG = 30
@@ -136,7 +136,6 @@ def test_no_model_yet_says_what_to_do(tmp_path):
     ):
         (answer,) = told(answers)
         assert answer["line"].startswith("There is no model yet. Train one")
-    assert [update["choices"] for update in empty.choices(None, None)] == [[], []]
 
 
 def test_a_damaged_model_is_one_line(maker, tmp_path):
@@ -195,9 +194,9 @@ class TestCancel:
         with maker.session.turns():  # a training step that takes its time
             answers = generate(maker)
             assert next(answers)["busy"]
-            maker.cancel("me")
+            maker.relay.cancel("me")
             (last,) = told(answers)
-            job_ended_by_itself = maker.desk.current("me")
+            job_ended_by_itself = maker.relay.desk.current("me")
         assert last == {"busy": False, "line": "Cancelled before the first step."}
         assert job_ended_by_itself is None
 
@@ -205,18 +204,18 @@ class TestCancel:
         answers = generate(maker, steps=200)
         seen = list(itertools.islice((a for a in answers if a.get("view")), 2))
         assert seen
-        maker.cancel("me")
+        maker.relay.cancel("me")
         last = told(answers)[-1]
         assert set(last) == {"busy", "line"} and last["line"].startswith("Cancelled at step")
 
     def test_closing_the_page_ends_the_work_and_frees_the_device(self, maker):
         answers = generate(maker, steps=1000, samples=64)
         next(a for a in answers if a.get("view"))
-        job = maker.desk.current("me")
+        job = maker.relay.desk.current("me")
         answers.close()
         assert job.cancelled and job.join(LONG)
         with maker.session.turns():
-            assert maker.desk.current("me") is None
+            assert maker.relay.desk.current("me") is None
 
     def test_asking_anew_takes_back_the_one_before(self, maker):
         old = generate(maker, steps=1000, samples=64)
@@ -229,14 +228,14 @@ class TestCancel:
     def test_another_page_is_not_disturbed(self, maker):
         mine = generate(maker, page="me")
         next(mine)
-        maker.cancel("you")
+        maker.relay.cancel("you")
         list(generate(maker, page="you", seed=-1))
         assert told(mine)[-1]["line"].startswith("4 pictures")
 
     def test_nothing_to_cancel(self, maker):
-        maker.cancel("me")
+        maker.relay.cancel("me")
         list(generate(maker))
-        maker.cancel("me")
+        maker.relay.cancel("me")
 
 
 def test_two_pages_at_once(maker):
@@ -287,7 +286,7 @@ class TestKept:
     def test_a_cancelled_grid_is_not(self, maker, tmp_path):
         answers = generate(maker, steps=200)
         next(answer for answer in answers if answer.get("view"))
-        maker.cancel("me")
+        maker.relay.cancel("me")
         list(answers)
         assert gallery.history(tmp_path) == []
 
@@ -324,21 +323,8 @@ def test_a_training_run_beside_is_named(maker, tmp_path):
     assert "busy-run" not in told(generate(maker))[0]["line"]
 
 
-def test_choices_are_readable_and_keep_what_was_chosen(maker, tmp_path, toy_run):
-    toy_run(tmp_path, "more", size=32)
-    one, several = maker.choices(None, None)
-    assert [label for label, _ in one["choices"]] == [
-        "more · best · step 1,482, 32 px",
-        "toys · best · step 1,482, 16 px",
-    ]
-    assert one["value"] == "more/ddpm_best.pt" and several["value"] == ["more/ddpm_best.pt", "toys/ddpm_best.pt"]
-    one, several = maker.choices("toys/ddpm_best.pt", ["toys/ddpm_best.pt", "gone/ddpm_best.pt"])
-    assert one["value"] == "toys/ddpm_best.pt" and several["value"] == ["toys/ddpm_best.pt"]
-    assert maker.choices("gone/ddpm_best.pt", [])[0]["value"] == "more/ddpm_best.pt"
-
-
 def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
-    monkeypatch.setattr(generation, "PREVIEW_PIXELS", 4 * 8 * 8)
+    monkeypatch.setattr(drawing, "PREVIEW_PIXELS", 4 * 8 * 8)
     *previews, last = told(generate(maker, steps=50))
     shown = [image(answer["grid"]["src"]).width for answer in previews if answer.get("view")]
     assert shown[0] == 2 * 8 + 3
@@ -382,23 +368,3 @@ def test_a_walk_to_a_class_that_is_none_is_one_line(maker, tmp_path, toy_run):
 def test_a_class_of_a_model_that_knows_none_is_one_line(maker):
     (*_, last) = told(maker.generate("me", "toys/ddpm_best.pt", 1, 0, 2, "ddim", "3", 1.0))
     assert "knows no classes" in last["line"] and "\n" not in last["line"]
-
-
-def test_the_row_of_classes_is_for_models_that_know_some(maker):
-    row, which, end = maker.classes("toys/ddpm_best.pt")
-    assert row["visible"] is end["visible"] is False and which["value"] == "any" and end["value"] == "same"
-
-
-def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(maker, tmp_path, toy_run):
-    toy_run(tmp_path, "animals", classes=3)
-    row, which, end = maker.classes("animals/ddpm_best.pt")
-    named = [("any", "any"), ("0", "0"), ("1", "1"), ("2", "2")]
-    assert row["visible"] is end["visible"] is True
-    assert which["choices"] == named and end["choices"] == [("as at the start", "same"), *named]
-    for chosen, values in (
-        (("2", "any"), ("2", "any")),
-        (("3", "same"), ("any", "same")),
-        ((None, ["1"]), ("any", "same")),
-    ):
-        _, which, end = maker.classes("animals/ddpm_best.pt", *chosen)
-        assert (which["value"], end["value"]) == values

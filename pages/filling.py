@@ -1,0 +1,119 @@
+"""What fills the Training form: the run that trains, a run or model to start from, and what goes with a size or a data set.
+
+Handlers are plain functions of values, tested without a browser.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ddpm_core import config
+from ddpm_core.config import RunConfig
+from ddpm_core.data import catalogue
+from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import ALIVE, Run, all_runs
+from pages.texts import number, t
+
+if TYPE_CHECKING:
+    from ddpm_core.session import Session
+
+SCRATCH = "scratch"
+# The form, in the order in which its values come.
+FIELDS = (
+    "dataset", "crop", "background", "colour", "size", "preset", "class_conditional", "epochs", "batch_size", "seed", "start_from",
+    "lr", "max_steps", "name", "flip", "augment", "held_out", "micro_batch", "data_on", "amp", "compile",
+)  # fmt: skip
+
+
+def present(session: "Session") -> list[Any]:
+    """The form of the run that trains; what it shows by itself when none does."""
+    run, status = session.current()
+    if run is not None and status is not None and status.state in ALIVE and run.exists():
+        try:
+            return _filled_form(session, run.config(), SCRATCH)
+        except StudioError:
+            pass
+    updates: list[Any] = [gr.skip()] * len(FIELDS)
+    updates[FIELDS.index("start_from")] = gr.update(choices=start_choices(session.root))
+    return updates
+
+
+def from_choice(session: "Session", chosen: Any) -> list[Any]:
+    """The form after a choice in "Start from": a run that goes on brings its settings, which then stay as they are."""
+    try:
+        kind, run, _ = chosen_start(session.root, chosen)
+        if run is None:
+            return [gr.update(interactive=True)] * len(FIELDS)
+        settings = run.config()
+    except StudioError:
+        return [gr.update(interactive=True)] * len(FIELDS)
+    if kind == "resume":
+        status = run.status()
+        if status is not None and status.state == "finished":  # it needs more to do
+            settings = dataclasses.replace(settings, epochs=2 * (settings.epochs or 1))
+        return _filled_form(session, settings, chosen, frozen=True)
+    return _filled_form(session, settings, chosen, new_name=True)
+
+
+def recipe(size: Any, model: Any) -> list[Any]:
+    """Batch size and learning rate that go with a size and a model."""
+    try:
+        settings = config.preset(size=size, preset=model)
+    except StudioError:
+        return [gr.skip(), gr.skip()]
+    return [settings.batch_size, settings.lr]
+
+
+def epochs(session: "Session", dataset: Any) -> Any:
+    """The epochs that suit a data set; no change when it is not there."""
+    try:
+        return config.default_epochs(catalogue.describe(str(dataset), session.data_dir).pictures)
+    except StudioError:
+        return gr.skip()
+
+
+def start_choices(root: Path) -> list[tuple[str, str]]:
+    """What a run can start from: (words, value)."""
+    choices = [(t("training.from.nothing"), SCRATCH)]
+    for run in all_runs(root):
+        status = run.status()
+        if run.can_resume() and (status is None or status.state not in ALIVE):
+            step = number(status.step if status else 0)
+            choices.append((t("training.from.resume", run=run.name, step=step), f"resume/{run.name}"))
+    for run in all_runs(root):
+        choices += [
+            (t("training.from.model", run=run.name, file=path.name), f"model/{run.name}/{path.name}")
+            for path in run.models()[:1]
+        ]
+    return choices
+
+
+def chosen_start(root: Path, chosen: Any) -> tuple[str, Run | None, Path | None]:
+    """("scratch" | "resume" | "model", run, model file). Only runs and files that are there: the page cannot name a path."""
+    if chosen in (None, "", SCRATCH):
+        return SCRATCH, None, None
+    kind, _, rest = str(chosen).partition("/")
+    name, _, file = rest.partition("/")
+    for run in all_runs(root):
+        if run.name == name and kind == "resume":
+            return "resume", run, None
+        if run.name == name and kind == "model":
+            for path in run.models():
+                if path.name == file:
+                    return "model", run, path
+    raise UsageError(t("error.start_from"))
+
+
+def _filled_form(
+    session: "Session", settings: RunConfig, chosen: Any, *, frozen: bool = False, new_name: bool = False
+) -> list[Any]:
+    """Updates for all fields; `frozen` ones cannot be changed in a run that goes on."""
+    changeable = ("epochs", "max_steps", "start_from")
+    shown = {key: getattr(settings, key) for key in FIELDS if key != "start_from"}
+    shown["epochs"] = settings.epochs or epochs(session, settings.dataset)
+    shown["name"] = "" if new_name or not frozen else settings.name
+    updates = {key: gr.update(value=value, interactive=key in changeable or not frozen) for key, value in shown.items()}
+    updates["start_from"] = gr.update(value=chosen, choices=start_choices(session.root))
+    return [updates[key] for key in FIELDS]
