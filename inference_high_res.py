@@ -167,7 +167,6 @@ def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> 
 
 def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) -> files.Report:
     from ddpm_core import pictures, recipes, sheet
-    from ddpm_core.diffusion import mixing
 
     seeds, how = seeds_of(given, 8), how_of(given)
     each = [classes_of(given, generator, len(seeds)) for generator in generators]
@@ -180,8 +179,7 @@ def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) 
     files.check_pixels(len(seeds) * len(generators) * max(128, sizes[-1]) ** 2)
     began, made = time.monotonic(), []
     for generator in generators:
-        walk = generator.walker(**how, classes=each[0])
-        previews = walk(mixing.shared(seeds, sizes, generator.size, generator.channels))
+        previews = generator.sample(seeds, beside=sizes, classes=each[0], **how)
         made.append(watched(previews, generator.model.config.name).pictures)
     report = files.Report(recipe, len(seeds) * len(generators), time.monotonic() - began)
 

@@ -25,7 +25,19 @@ BACKGROUNDS = ("white", "black", "grey")
 DATA_PLACES = ("auto", "device", "memory", "disk")
 AUGMENT_LABELS = 6  # numbers that tell the network how a picture was changed (training/augment.py)
 # The functions are in diffusion/samplers/, which needs torch. The first is what everybody gets who does not choose.
-SAMPLERS = ("dpm++2m", "dpm++3m", "unipc", "deis", "ipndm", "heun", "euler", "ddim", "dpm++2m-sde", "ddpm")
+SAMPLERS = (
+    "dpm++2m-late",
+    "dpm++2m",
+    "dpm++3m",
+    "unipc",
+    "deis",
+    "ipndm",
+    "heun",
+    "euler",
+    "ddim",
+    "dpm++2m-sde",
+    "ddpm",
+)
 SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see diffusion/schedule.py
 SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
 TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps

@@ -120,9 +120,17 @@ class Generator:
         return Generator(model, snapshot, self.device, self.turn)
 
     def sample(
-        self, seeds: Sequence[int], steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any
+        self,
+        seeds: Sequence[int],
+        steps: int = DEFAULT_STEPS,
+        sampler: str = SAMPLERS[0],
+        beside: Sequence[int] = (),
+        **how: Any,
     ) -> Iterator[Preview]:
         """One picture a seed, 1 to 1024 of them; how else is in `request.How`: spacing, eta, classes, guidance.
+
+        `beside` are the sizes of the models whose pictures these are shown beside, this one's among them: all begin with the same
+        large shapes then, see `mixing.shared`.
 
         All pictures advance together, step by step. Yields after every step; stop asking, and it has stopped. Raises
         `UsageError`, before any work, for a request that cannot work.
@@ -130,7 +138,7 @@ class Generator:
         _check_count("samples", len(seeds), 1)
         walk = self.walker(steps, sampler, **how)
         return walk(
-            latents.noise(seeds, self.shape),
+            mixing.shared(seeds, beside or [self.size], self.size, self.channels),
             lambda rows: latents.step_noise([seeds[row] for row in rows], self.shape),
         )
 
@@ -178,8 +186,11 @@ class Generator:
             if len(classes) != 4:
                 raise UsageError(f"there are {len(classes)} classes for the four corners of a pad: give one for each.")
             classes = self._mixed(classes, weights)
-        walk = self.walker(steps, sampler, classes=classes, **how)
-        return walk(mixing.mix(latents.noise(seeds, self.shape), weights))
+        walk, fresh = self.walker(steps, sampler, classes=classes, **how), latents.step_noise(seeds, self.shape)
+        return walk(
+            mixing.mix(latents.noise(seeds, self.shape), weights),
+            lambda rows: lambda index: mixing.mix(fresh(index), weights[rows]),
+        )
 
     def walker(self, steps: int = DEFAULT_STEPS, sampler: str = SAMPLERS[0], **how: Any) -> Walk:
         """walk(noise (N, C, H, W), fresh) -> previews. Checks the request now, and that it fits at the walk's first word; a walk

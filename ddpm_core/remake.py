@@ -52,14 +52,7 @@ def walk(recipe: dict[str, Any]) -> "Callable[[Generator], Iterator[Preview]]":
     settings = how(recipe)
     if recipe["what"] == "compare":
         sizes = sorted({model["size"] for model in recipe["models"]})
-
-        def beside(generator: "Generator") -> "Iterator[Preview]":
-            from ddpm_core.diffusion import mixing
-
-            noise = mixing.shared(recipe["seeds"], sizes, generator.size, generator.channels)
-            return generator.walker(**settings)(noise)
-
-        return beside
+        return lambda generator: generator.sample(recipe["seeds"], beside=sizes, **settings)
     if recipe["what"] == "sample":
         return lambda generator: generator.sample(recipe["seeds"], **settings)
     if recipe["what"] == "pad":

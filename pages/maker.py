@@ -142,9 +142,7 @@ class Maker:
             return {**draw(shots), "files": [kept.file], "line": line + kept.note, "figure": figure}
 
         def walk(made: "Generator") -> Iterable["Preview"]:
-            from ddpm_core.diffusion import mixing
-
-            return made.walker(**how)(mixing.shared(seeds, sizes, made.size, made.channels))
+            return made.sample(seeds, beside=sizes, **how)
 
         sizes = sorted({card.size for card in cards})
         yield from self.relay.work(page, cards, walk, draw, finish)

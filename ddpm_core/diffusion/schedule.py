@@ -17,6 +17,11 @@ from ddpm_core.errors import UsageError
 
 T = 1000  # steps of the forward process, as in the paper
 RHO = 7.0  # of Karras et al.'s spacing
+# The last sigma / alpha worth a step: four of 255 grey values, which the last belief wipes away at once. The tables begin at 0.006
+# and 0.01, where log-normal training hardly ever was. (Measured: 1,000 pictures in 20 steps of SDE-DPM-Solver++(2M) from a
+# `cpu` model of OpenMoji at 32 px, the Frechet distance of the README's table of samplers: 37.4 down to 0.006, 35.8 to 0.03, 34.8 to
+# 0.06; of DPM-Solver++(2M) 51.1, 50.2 to 0.02, 49.3 to 0.05.)
+LAST = 0.03
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ class Schedule:
         """The staircase a sampler walks down: float64 (steps + 1, 2), rows (alpha, sigma), the last one (1, 0) = the picture.
 
         It starts at `sigma_max`, the largest sigma / alpha that the network was trained on, or at the table's end where that is
-        less or was not told; the spacing says how the steps lie from there down to the table's first rows:
+        less or was not told; the spacing says how the steps lie from there down:
 
         "trailing": evenly in t, from t = T - 1; the older "leading" spacing never visits that step and washes out brightness
             (Lin et al. 2023, arXiv 2305.08891, table 2). From sigma_max as evenly in t, but between the table's rows.
-        "karras": evenly in (sigma / alpha)^(1/7), shorter towards the picture (Karras et al. 2022, arXiv 2206.00364, eq. 5).
-        "logsnr": evenly in ln(sigma / alpha) (Lu et al. 2022, arXiv 2206.00927, section 3.4).
+        "karras": evenly in (sigma / alpha)^(1/7), shorter towards the picture (Karras et al. 2022, arXiv 2206.00364, eq. 5), down
+            to sigma / alpha = 0.03.
+        "logsnr": evenly in ln(sigma / alpha) (Lu et al. 2022, arXiv 2206.00927, section 3.4), down to 0.03 as well.
 
         Raises `UsageError` unless 1 <= steps <= T, and for an unknown spacing.
         """
@@ -71,11 +77,12 @@ class Schedule:
 
     def _log_levels(self, steps: int, top: float, spacing: str) -> np.ndarray:
         """ln(sigma / alpha) of `steps` levels, from `top` down."""
-        first, _ = self.log_range
         if spacing == "trailing":
             rows, log_sigmas = np.arange(len(self)), self._log_sigmas.numpy()
             # No two alike even for the smallest sigma_max: samplers divide by the length of a step.
             return np.interp(np.interp(top, log_sigmas, rows) * (1 - np.arange(steps) / steps), rows, log_sigmas)
+        first, last = self.log_range[0], math.log(LAST)
+        first = last if first < last < top else first
         if spacing == "karras":
             return RHO * np.log(np.linspace(math.exp(top / RHO), math.exp(first / RHO), steps))
         if spacing == "logsnr":

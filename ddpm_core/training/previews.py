@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices, pictures
+from ddpm_core.config import SAMPLERS, SPACING_OF
 from ddpm_core.diffusion import latents, samplers
 from ddpm_core.diffusion.objective import denoiser
 from ddpm_core.diffusion.schedule import by_name
@@ -47,7 +48,7 @@ def draw(
     if beliefs is None:
         return False
 
-    recipe = {"run": config.name, "step": state.step, "images": state.images, "sampler": "dpm++2m", "steps": steps}
+    recipe = {"run": config.name, "step": state.step, "images": state.images, "sampler": SAMPLERS[0], "steps": steps}
     recipe["seeds"] = [seeds[0], seeds[-1]]
     if state.classes:
         recipe["classes"] = list(state.classes[:count])  # one a picture, and again from the first
@@ -58,15 +59,17 @@ def draw(
 def _sample(state: TrainingState, control: Control, seeds: range, steps: int, at_once: int) -> Tensor | None:
     """The pictures of `seeds` in [-1, 1], (count, C, H, W) on the processor, `at_once` at a time; None when a stop came."""
     config = state.config
-    levels = by_name(config.schedule).levels(steps, config.sigma_max)
+    name, shape = SAMPLERS[0], (state.channels, config.size, config.size)
+    levels, sampler = by_name(config.schedule).levels(steps, config.sigma_max, SPACING_OF[name]), samplers.by_name(name)
     beliefs = []
     for first in range(0, len(seeds), at_once):
-        noise = latents.noise(seeds[first : first + at_once], (state.channels, config.size, config.size), state.device)
+        some = seeds[first : first + at_once]
+        noise = latents.noise(some, shape, state.device)
         classes = None
         if state.classes:
             classes = torch.arange(first, first + len(noise), device=state.device) % len(state.classes)
         denoise = denoiser(state.ema.network, config.prediction, classes)
-        walk = samplers.dpmpp_2m(denoise, noise, levels)
+        walk = sampler(denoise, noise, levels, noise=latents.step_noise(some, shape, state.device))
         while True:
             with control.turn(), torch.no_grad(), devices.autocast(state.device, config.amp):
                 step = next(walk, None)

@@ -26,7 +26,7 @@ def test_a_seed_is_the_same_picture_bit_for_bit_in_any_batch_and_order(generator
         assert np.array_equal(some.pictures, together.pictures[list(seeds)])
 
 
-@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+@pytest.mark.parametrize("sampler", ["dpm++2m", "dpm++2m-late", "ddpm"])
 def test_pictures_drawn_side_by_side_have_the_same_bits_too(generator, sampler):
     alone = last(generator.sample(range(23), 4, sampler)).x
     generator.hands, before = 2, torch.get_num_threads()

@@ -44,7 +44,8 @@ def test_a_trajectory_is_there_to_be_kept(generator):
     assert all(stop.x.shape == stop.x0.shape == (20, 3, 16, 16) and stop.x0.abs().max() <= 1 for stop in stops)
     assert stops[0].x.std() > stops[-1].x.std() and torch.equal(stops[-1].x, stops[-1].x0)
     levels = generator.schedule.levels(4, generator.model.config.sigma_max, SPACING_OF[SAMPLERS[0]])
-    walk = samplers.by_name(SAMPLERS[0])(generator.denoise(), latents.noise([17], (3, 16, 16)), levels)
+    noise = latents.step_noise([17], (3, 16, 16))
+    walk = samplers.by_name(SAMPLERS[0])(generator.denoise(), latents.noise([17], (3, 16, 16)), levels, noise=noise)
     for stop, step in zip(stops, walk, strict=True):
         assert torch.equal(stop.x[17], step.x[0]) and torch.equal(stop.x0[17], step.x0[0])
 
@@ -58,7 +59,7 @@ def test_previews_show_the_noisy_state_too_and_it_ends_as_the_picture(generator)
     assert spread[0] > spread[-1]  # noise goes
 
 
-@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+@pytest.mark.parametrize("sampler", ["dpm++2m", "dpm++2m-late", "ddpm"])
 def test_interpolation_starts_and_ends_at_the_seeds_own_pictures(generator, sampler):
     """Also where noise is added on the way: it is mixed from both seeds as the start is."""
     frames = last(generator.interpolate(3, 4, frames=9, steps=4, sampler=sampler)).pictures
@@ -69,7 +70,7 @@ def test_interpolation_starts_and_ends_at_the_seeds_own_pictures(generator, samp
     assert jumps.max() < np.abs(ends[1].astype(int) - ends[0]).mean()  # a walk, not a leap
 
 
-@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+@pytest.mark.parametrize("sampler", ["dpm++2m", "dpm++2m-late", "ddpm"])
 def test_a_walk_may_start_at_any_noise_and_is_a_function_of_it_alone(generator, sampler):
     """Without seeds: samplers that add noise draw it from the start's own bits, so the batch does not matter here either."""
     noise = latents.noise(range(7), generator.shape)
@@ -99,7 +100,8 @@ def test_the_model_draws_what_its_network_says(generator):
     config = generator.model.config
     x, levels = latents.noise([8], (3, 16, 16)), generator.schedule.levels(5, config.sigma_max, SPACING_OF[SAMPLERS[0]])
     with torch.no_grad():
-        *_, end = samplers.by_name(SAMPLERS[0])(objective.denoiser(plain, config.prediction), x, levels)
+        denoise, noise = objective.denoiser(plain, config.prediction), latents.step_noise([8], (3, 16, 16))
+        *_, end = samplers.by_name(SAMPLERS[0])(denoise, x, levels, noise=noise)
     assert (end.x - last(generator.sample([8], steps=5)).x).abs().max() < 1e-4
 
 

@@ -30,7 +30,7 @@ def test_a_number_that_cannot_work_is_one_line(here, capsys, flag, value):
         (["--compare", *["a.pt"] * 33], "up to 32 models"),
         ([SMALL, "--fast", "--steps=5"], "--steps and --fast do not go together"),
         ([SMALL, "--steps=1001"], "from 1 to 1000"),
-        ([SMALL, "--sampler=rk45"], "dpm++2m, dpm++3m"),
+        ([SMALL, "--sampler=rk45"], "dpm++2m-late, dpm++2m"),
         ([SMALL, "--device=cuda:99"], "device"),
         ([SMALL, "--device=toaster"], "device"),
         ([SMALL, "--sample=3"], "did you mean --samples?"),

@@ -23,17 +23,30 @@ from collections.abc import Callable, Iterator
 from ddpm_core.config import TWO_CALLS
 from ddpm_core.diffusion.samplers.adams import deis, ipndm
 from ddpm_core.diffusion.samplers.ddim import ddim, ddpm
-from ddpm_core.diffusion.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m
+from ddpm_core.diffusion.samplers.dpmpp import dpmpp_2m, dpmpp_2m_late, dpmpp_2m_sde, dpmpp_3m
 from ddpm_core.diffusion.samplers.heun import euler, heun
 from ddpm_core.diffusion.samplers.unipc import unipc
 from ddpm_core.diffusion.samplers.walk import Noise, Step
 from ddpm_core.errors import UsageError
 
 __all__ = ["SAMPLERS", "STOCHASTIC", "Noise", "Step", "by_name", "calls"]
-__all__ += ["ddim", "ddpm", "deis", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "euler", "heun", "ipndm", "unipc"]
+__all__ += [
+    "ddim",
+    "ddpm",
+    "deis",
+    "dpmpp_2m",
+    "dpmpp_2m_late",
+    "dpmpp_2m_sde",
+    "dpmpp_3m",
+    "euler",
+    "heun",
+    "ipndm",
+    "unipc",
+]
 
 # The names people choose by, in the order of config.SAMPLERS.
 SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
+    "dpm++2m-late": dpmpp_2m_late,
     "dpm++2m": dpmpp_2m,
     "dpm++3m": dpmpp_3m,
     "unipc": unipc,
@@ -45,7 +58,7 @@ SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
     "dpm++2m-sde": dpmpp_2m_sde,
     "ddpm": ddpm,
 }
-STOCHASTIC = ("dpm++2m-sde", "ddpm")  # these add noise at every step; ddim does with eta > 0
+STOCHASTIC = ("dpm++2m-late", "dpm++2m-sde", "ddpm")  # these add noise; ddim does with eta > 0
 
 
 def by_name(name: str) -> Callable[..., Iterator[Step]]:

@@ -272,6 +272,30 @@ def test_dpmpp_2m_sde(table, prediction, steps):
     assert difference(ours(samplers.dpmpp_2m_sde, prediction, levels, torch.float32, noise=noise), expected) < 1e-4
 
 
+class Late(DPMSolverMultistepScheduler):
+    """diffusers' 2M that becomes its SDE form from where sigma / alpha is at most the width of a picture over 16."""
+
+    def step(self, output, t, sample, **options):
+        if self.step_index is None:
+            self._init_step_index(t)
+        late = self.sigmas[self.step_index] <= sample.shape[-1] / 16
+        self.register_to_config(algorithm_type="sde-dpmsolver++" if late else "dpmsolver++")
+        return super().step(output, t, sample, **options)
+
+
+@on_both
+@pytest.mark.parametrize("steps", ANY)
+def test_dpmpp_2m_late_is_2m_and_then_its_sde_form(table, prediction, steps):
+    peer, levels = dpm(Late, table, prediction, steps)
+    noise = latents.step_noise(SEEDS, SHAPE)
+    expected = theirs(peer, prediction, levels, torch.float32, noise=lambda call: {"variance_noise": noise(call + 1)})
+    result = ours(samplers.dpmpp_2m_late, prediction, levels, torch.float32, noise=noise)
+    assert difference(result, expected) < 1e-4
+    if steps >= 20:  # and it is neither of both alone
+        assert difference(ours(samplers.dpmpp_2m, prediction, levels, torch.float32), expected) > 1e-3
+        assert difference(ours(samplers.dpmpp_2m_sde, prediction, levels, torch.float32, noise=noise), expected) > 1e-3
+
+
 @on_both
 @pytest.mark.parametrize("steps", ANY)
 def test_dpmpp_3m_with_the_curvature_that_diffusers_counts_half(table, prediction, steps):

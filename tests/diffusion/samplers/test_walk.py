@@ -148,6 +148,22 @@ def test_noise_is_drawn_by_step_index():
         assert asked == [1, 2, 3, 4], name  # the last step lands on the picture and adds none
 
 
+@pytest.mark.parametrize("side", [8, 32, 64])
+def test_late_noise_comes_once_a_picture_of_16_pixels_shows_its_shapes(side):
+    asked = []
+
+    def noise(index):
+        asked.append(index)
+        return torch.zeros(1, 1, side, side)
+
+    levels = schedule.cosine().levels(20, 177.0, "karras")
+    list(samplers.dpmpp_2m_late(lambda x, a, s: x * 0, latents.noise([0], (1, side, side)), levels, noise=noise))
+    ratio = (levels[:, 1] / levels[:, 0]).tolist()
+    # Averaging side / 16 x side / 16 pixels divides the noise by side / 16.
+    assert asked == [index for index in range(1, 20) if ratio[index - 1] / (side / 16) <= 1]
+    assert 3 <= len(asked) < 15
+
+
 def test_ddim_adds_as_much_noise_as_eta_says():
     """Eq. 16. Whatever eta is, there is as much noise as the level says; the larger it is, the less of it is the old noise."""
     levels, seeds = schedule.cosine().levels(6)[1:3], range(200)
@@ -166,6 +182,6 @@ def test_mistakes_are_named():
     with pytest.raises(UsageError, match=r"dpm\+\+2m, dpm\+\+3m"):
         samplers.by_name("rk45")
     x, levels = latents.noise([0], SHAPE), schedule.linear().levels(5)
-    for sampler, options in ((samplers.ddim, {"eta": 0.5}), (samplers.ddpm, {}), (samplers.dpmpp_2m_sde, {})):
+    for sampler, options in ((samplers.ddim, {"eta": 0.5}), (samplers.ddpm, {}), (samplers.dpmpp_2m_late, {})):
         with pytest.raises(ValueError, match="noise"):
             next(sampler(lambda x, a, s: x, x, levels, **options))
