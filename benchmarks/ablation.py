@@ -48,9 +48,9 @@ def _network(**settings: Any) -> dict[str, Any]:
     return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
 
 
-# What is changed against the preset `cpu` of 32 px, and what the table calls it.
 # Not today's default, which came later: all rows must be drawn by one.
 SAMPLER = ("dpm++2m", "trailing")
+# What is changed against the preset `cpu` of 32 px, and what the table calls it.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     BASE: ("the default: EDM, log-normal levels of mean -0.4, Muon", {}),
     # what the network predicts, and at which noise levels it learns
