@@ -189,9 +189,9 @@ def _train(
                     state.finish = optimizers.cool_down(state.step, total_steps)
                     total_steps = state.finish[1]
                     journal.set(total_steps=total_steps)
-                    journal.say(
-                        f"Cooling down: {plan.in_words(total_steps - state.step, 'step')} more, then it is finished."
-                    )
+                    # True also once it is over: what was said stays in the status.
+                    last = plan.in_words(total_steps - state.step, "step")
+                    journal.say(f"Asked to finish: over the last {last} the learning rate falls to zero.")
 
                 # Done?
                 if state.step >= total_steps or control.stopping:

@@ -38,7 +38,7 @@ def go(tmp_path):
 def test_it_ends_soon_and_the_rate_falls_to_zero(go, tiny):
     run, status = go(tiny(epochs=500, warmup_steps=1), FinishAtOnce())
     assert (status.state, status.step, status.total_steps) == ("finished", 50, 50)
-    assert "Cooling down: 50 steps more" in status.message
+    assert "over the last 50 steps the learning rate falls to zero" in status.message
     rates = [json.loads(line)["lr"] for line in run.metrics_path.read_text().splitlines()]
     assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(tiny().lr / 50)
     assert run.final_path.exists()
