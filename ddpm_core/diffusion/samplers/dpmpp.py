@@ -48,9 +48,12 @@ def dpmpp_2m_late(
     """2M until the shapes are decided, its SDE form from there on: fresh noise, but late.
 
     Noise that is drawn anew makes good what the network got wrong before (Karras et al. 2022, arXiv 2206.00364, section 4, who
-    also leave the highest levels without). Where it comes is our choice, and measured: see the README's table of samplers.
-    The shapes come from the first noise alone, so that a seed keeps its picture, but for details, whatever the number of steps.
-    They are decided where averaging the picture down to 16 x 16 pixels would leave as much noise as picture.
+    also leave the highest levels without). Here it comes once averaging the picture down to 16 x 16 pixels would leave as much
+    picture as noise: the shapes are the first noise's, so that a seed keeps its picture, but for details, whatever the steps.
+
+    (Measured: 1,000 pictures in 20 steps, OpenMoji at 32 px, the model and the distance of the README's table. Noise nowhere 50,
+    from sigma / alpha = 1 on 32, from 2, which is this rule, 29, from 4 28, from 8 26, everywhere 36. A seed's pictures in 10
+    steps and in 20 are alike by 26, 19, 17, 14, 11 and 8 dB.)
     """
     return _multistep(denoise, x, levels, need(noise, "dpm++2m-late"), clip, order=2, below=x.shape[-1] / SHAPES)
 
