@@ -40,12 +40,12 @@ def test_by_keyboard_alone(steps):
     for count in (10, 20, 50):
         tab_to(steps, f"steps_{count}")
         steps.keyboard.press("Space")
-    tab_to(steps, "steps_deis")
+    tab_to(steps, "steps_unipc")
     steps.keyboard.press("Space")
     tab_to(steps, "steps_go")
     assert go(steps, lambda: steps.keyboard.press("Enter")) == "The picture of seed 1, again and again."
     assert steps.locator(".cells th[scope=col]").all_inner_texts() == ["5 steps"]
-    assert "DEIS" not in steps.locator(".cells th[scope=row]").all_inner_texts()
+    assert "UniPC" not in steps.locator(".cells th[scope=row]").all_inner_texts()
 
 
 def test_nothing_chosen_is_one_line(steps):
