@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from benchmarks import distance, encoder, machine
 from benchmarks.tables.quality import of_quality
 from ddpm_core import atomic, devices, pictures, seeds
-from ddpm_core.config import PRESETS, SAMPLERS, SPACING_OF, RunConfig, preset
+from ddpm_core.config import PRESETS, RunConfig, preset
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import latents, objective, samplers, schedule
@@ -49,7 +49,6 @@ LARGEST_GRID = 60_000  # bytes
 GLIMPSE = 60  # seconds: what is drawn until then is kept as a grid too
 _TRIAL_STEPS = 8  # of a copy that is thrown away: a schedule that must know its last step is told what they promise
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
-OWN = {"sampler": "its own"}  # of a peer
 
 
 class Method(Protocol):
@@ -113,17 +112,18 @@ class Ours:
         return loss.detach()
 
     @torch.no_grad()
-    def sample(self, count: int, steps: int, sampler: str = SAMPLERS[0], spacing: str | None = None) -> np.ndarray:
+    def sample(self, count: int, steps: int) -> np.ndarray:
         config = self.config
         denoise = objective.denoiser(self.state.ema.network, config.prediction)
-        levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max, spacing or SPACING_OF[sampler])
+        levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max)
         shape = (self.state.channels, config.size, config.size)
         parts = []
         for first in range(0, count, 250):
-            wanted = range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count))
-            noise, fresh = (of(wanted, shape, self.device) for of in (latents.noise, latents.step_noise))
+            noise = latents.noise(range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count)), shape)
             with devices.autocast(self.device, config.amp):
-                *_, last = samplers.by_name(sampler)(denoise, noise, levels, noise=fresh)
+                # Not today's default, which came later: all rows of this table and of the ablation are drawn by one.
+                walk = samplers.by_name("dpm++2m")(denoise, noise.to(self.device), levels)
+                *_, last = walk
             parts.append(pictures.to_uint8(last.x0))
         return np.concatenate(parts).transpose(0, 3, 1, 2)
 
@@ -300,18 +300,11 @@ def run(
         "encoder": real.encoder.name,
         "samples": options.samples,
         "sampling_steps": options.steps,
-        "sampler": _sampler(key),
         "marks": seen,
         "machine": machine.describe(options.command),
     }
     _save_grid(drawn[:64].transpose(0, 2, 3, 1), path.with_suffix(".png"))
     write(path, result)
-
-
-def _sampler(key: str) -> str:
-    """What the method of this key draws with, in the terms of a result."""
-    ours = key.startswith("ours-") or key in ("full-resolution", "diffusers-network")
-    return SAMPLERS[0] if ours else OWN["sampler"]
 
 
 def _promised_steps(method: Method, minutes: float) -> int:
@@ -393,10 +386,9 @@ def _main(options: argparse.Namespace) -> None:
         for key in options.methods.split(","):
             path = options.results / f"{options.dataset}_{options.size}_{options.minutes:g}min_{key}_s{seed}.json"
             result = read(path)
-            # A distance of another encoder, of fewer pictures or by another sampler cannot stand in one table with these.
+            # A distance of another encoder or of fewer pictures cannot stand in one table with these.
             wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
-            wanted["sampler"] = _sampler(key)
-            if result is None or any({**OWN, **result}.get(name) != value for name, value in wanted.items()):
+            if result is None or any(result.get(name) != value for name, value in wanted.items()):
                 if real is None:
                     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir)
                     real = distance.Reference(coder, shown.images)
