@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ddpm_core.diffusion.objective import Denoise, add_noise
 from ddpm_core.diffusion.samplers import Noise, Step
+from ddpm_core.diffusion.samplers.dpmpp import SHAPES
 from ddpm_core.errors import UsageError
 
 Sampler = Callable[..., Iterator[Step]]
-SHAPES = 16  # pixels across, at which `strength` compares noise and picture: shapes are still there, details are not
 
 
 def redraw(

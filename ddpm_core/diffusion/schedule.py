@@ -81,12 +81,12 @@ class Schedule:
             rows, log_sigmas = np.arange(len(self)), self._log_sigmas.numpy()
             # No two alike even for the smallest sigma_max: samplers divide by the length of a step.
             return np.interp(np.interp(top, log_sigmas, rows) * (1 - np.arange(steps) / steps), rows, log_sigmas)
-        first, last = self.log_range[0], math.log(LAST)
-        first = last if first < last < top else first
+        least, worth = self.log_range[0], math.log(LAST)
+        least = worth if least < worth < top else least
         if spacing == "karras":
-            return RHO * np.log(np.linspace(math.exp(top / RHO), math.exp(first / RHO), steps))
+            return RHO * np.log(np.linspace(math.exp(top / RHO), math.exp(least / RHO), steps))
         if spacing == "logsnr":
-            return np.linspace(top, first, steps)
+            return np.linspace(top, least, steps)
         raise UsageError(f"spacing {spacing!r} is unknown: choose one of {', '.join(SPACINGS)}.")
 
 

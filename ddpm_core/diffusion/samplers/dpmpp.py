@@ -10,7 +10,7 @@ from ddpm_core.diffusion.samplers.polynomial import mean_belief
 from ddpm_core.diffusion.samplers.walk import Noise, Step, belief, half_logsnr, lost, move, need, staircase
 
 FEW = 15  # steps below which the last but one is second order: extrapolating that far does not pay there
-SHAPES = 16  # pixels across: shapes show in a picture of this size, details do not
+SHAPES = 16  # pixels across, at which noise and picture are compared: shapes are still there, details are not (editing.py, too)
 
 
 def dpmpp_2m(
