@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes
@@ -108,6 +109,7 @@ def test_the_same_seed_is_the_same_picture_and_the_newest_model_is_the_default(m
         ("samples", None, "the number of samples is empty"),
         ("samples", 0, "the number of samples is 0"),
         ("samples", 65, "the number of samples is 65"),
+        ("samples", 10_000, "the number of samples is 10000"),
         ("samples", math.nan, "the number of samples is nan"),
         ("steps", 0, "the number of steps is 0"),
         ("steps", 1001, "the number of steps is 1001"),
@@ -144,6 +146,13 @@ def test_a_damaged_model_is_one_line(maker, tmp_path):
     first, *_, last = told(generate(maker))
     assert first["busy"] and set(last) == {"busy", "line"} and not last["busy"]
     assert "incomplete or damaged" in last["line"] and "\n" not in last["line"]
+
+
+def test_a_model_of_another_program_is_one_line(maker, tmp_path):
+    torch.save({"model": {"weight": torch.zeros(3)}}, tmp_path / "checkpoints/toys/ddpm_best.pt")
+    *_, last = told(generate(maker))
+    assert set(last) == {"busy", "line"} and not last["busy"]
+    assert "was made by another program" in last["line"] and "\n" not in last["line"]
 
 
 def test_a_walk_has_its_frames_and_both_files(maker):
