@@ -10,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ddpm_core import atomic
@@ -29,11 +29,13 @@ def fetch(urls: Sequence[str], target: Path, md5: str, progress: Progress | None
     """Downloads the first of `urls` that answers to `target`; raises `DownloadError`, or whatever `progress` raises.
 
     What has come so far is kept as `<target>.part`, and the next call goes on from there. `target` appears only when it is
-    whole and its MD5 is right. Several programs may fetch one file at once: each writes the same bytes at the same places.
+    whole and its MD5 is right. Of several programs that want one file, the first brings it and the others wait for it.
     """
     part = target.with_name(target.name + ".part")
     try:
-        with made(target.parent):
+        with made(target.parent), _alone(part, progress):
+            if target.is_file():  # another program brought it while this one waited
+                return
             for went_on in (_size(part) > 0, False):
                 _complete(urls, part, progress)
                 if md5_of(part, progress) == md5:
@@ -46,8 +48,29 @@ def fetch(urls: Sequence[str], target: Path, md5: str, progress: Progress | None
             why = "a web page came instead, perhaps a log-in of the network" if page else "its checksum is wrong"
             raise DownloadError(f"what came is not {target.name}: {why}")
     except OSError as error:
-        if not os.path.isfile(target):  # another program may just have finished it
-            raise DownloadError(_reason(error)) from None
+        raise DownloadError(_reason(error)) from None
+
+
+@contextlib.contextmanager
+def _alone(part: Path, progress: Progress | None) -> Iterator[None]:
+    """One program at a time writes `part`; a program that dies, however it dies, no longer keeps the others waiting."""
+    import filelock
+
+    tell = Teller(progress, f"Waiting for another program's download of {part.stem}")
+    path = part.with_name(f".{part.name}.lock")
+    lock = filelock.FileLock(path)
+    while True:
+        try:
+            lock.acquire(timeout=0.2, poll_interval=0.05)
+            break
+        except filelock.Timeout:
+            tell(_size(part))
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # while it is held: whoever waits for it sees that it is gone, and makes a new one
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _complete(urls: Sequence[str], part: Path, progress: Progress | None) -> None:

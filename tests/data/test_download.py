@@ -170,6 +170,28 @@ def test_several_may_fetch_it_at_once(tmp_path, server):
     for thread in threads:
         thread.join()
     assert not failed and (tmp_path / "set.tar.gz").read_bytes() == CONTENT
+    assert [start for _, start in server.asked] == ["bytes=500000-"]  # the first brought it, the others waited
+    assert _names(tmp_path) == ["set.tar.gz"]
+
+
+def test_whoever_waits_for_another_download_is_told_and_may_leave(tmp_path, server):
+    told = []
+
+    class Stop(Exception):
+        pass
+
+    def leave(what, done, total):
+        told.append(what)
+        raise Stop
+
+    def wait(what, done, total):
+        if threading.current_thread() is threading.main_thread() and not told:
+            with pytest.raises(Stop):
+                fetch([server.url()], tmp_path / "set.tar.gz", MD5, leave)
+
+    fetch([server.url()], tmp_path / "set.tar.gz", MD5, wait)
+    assert told == ["Waiting for another program's download of set.tar.gz"]
+    assert (tmp_path / "set.tar.gz").read_bytes() == CONTENT and _names(tmp_path) == ["set.tar.gz"]
 
 
 def test_unpacking_takes_the_sets_folder_and_nothing_else(tmp_path, known_archive):
