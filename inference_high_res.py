@@ -104,7 +104,7 @@ def sample(generator: "Generator", given: dict[str, Any], place: Place) -> files
     from ddpm_core.diffusion import latents, samplers
     from ddpm_core.making import story
 
-    seeds, how = seeds_of(given, 16), how_of(given)
+    seeds, how = seeds_of(given, 16), how_of(given, generator)
     classes = classes_of(given, generator, len(seeds))
     recipe = generator.recipe("sample", seeds=seeds, **noted(how, classes))
     began = time.monotonic()
@@ -137,7 +137,8 @@ def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> 
 
     from ddpm_core import film, pictures
 
-    (a, b), frames, how = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES), how_of(given)
+    (a, b), frames = seeds_of({**given, "samples": 2}, 2), given.get("frames", flags.FRAMES)
+    how = how_of(given, generator)
     classes = classes_of(given, generator, 2)
     scale = scale_of(given, generator)
     files.check_pixels(2 * frames * (generator.size * scale) ** 2)  # of the GIF
@@ -168,7 +169,7 @@ def interpolate(generator: "Generator", given: dict[str, Any], place: Place) -> 
 def compare(generators: "list[Generator]", given: dict[str, Any], place: Place) -> files.Report:
     from ddpm_core import pictures, recipes, sheet
 
-    seeds, how = seeds_of(given, 8), how_of(given)
+    seeds, how = seeds_of(given, 8), how_of(given, generators[0])
     each = [classes_of(given, generator, len(seeds)) for generator in generators]
     if any(classes != each[0] for classes in each):
         raise UsageError(
@@ -197,11 +198,14 @@ def seeds_of(given: dict[str, Any], samples: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def how_of(given: dict[str, Any]) -> dict[str, Any]:
+def how_of(given: dict[str, Any], generator: "Generator") -> dict[str, Any]:
     """What `request.How` takes but the classes, by its names."""
     asked = SETTINGS["fast" if given.get("fast") else "quality"]
     asked = asked | {name: given[name] for name in ("steps", "sampler") if name in given}
-    return asked | {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
+    asked |= {name: given[name] for name in ("spacing", "eta", "guidance", "guidance_interval") if name in given}
+    if given.get("autoguidance", 1) != 1:
+        asked |= {"autoguidance": given["autoguidance"], "young": generator.snapshot()[1]}
+    return asked
 
 
 def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:
@@ -215,6 +219,7 @@ def noted(how: dict[str, Any], classes: list[int] | None) -> dict[str, Any]:
         asked["guidance"] = how["guidance"]
         if "guidance_interval" in how:
             asked["interval"] = [min(level, flags.GREATEST_SIGMA) for level in how["guidance_interval"]]
+    asked |= {name: how[name] for name in ("autoguidance", "young") if name in how}
     return asked | ({"classes": classes} if classes else {})
 
 
@@ -233,7 +238,7 @@ def classes_of(given: dict[str, Any], generator: "Generator", count: int) -> lis
         raise UsageError(f"{generator.path}: {error}") from None
     each = [named[i % len(named)] for i in range(count)]
     if "interpolate" not in given:  # a walk's classes are mixed first, and Generator.interpolate looks at that
-        How(**how_of(given), classes=each).for_model(generator, count)
+        How(**how_of(given, generator), classes=each).for_model(generator, count)
     return each
 
 

@@ -38,7 +38,10 @@ Studio.rooms.pad = () => {
     const seeds = corners.map(({ seed }) => Studio.numberIn(seed));
     return known && names.length ? { seeds, classes: corners.map(({ kind }) => kind.value) } : { seeds };
   };
-  const guided = () => (told().classes?.some((kind) => kind !== ANY) ? Studio.how.values.guidance : 1);
+  const guided = () => {
+    const { guidance, autoguidance } = Studio.how.values;
+    return String([told().classes?.some((kind) => kind !== ANY) ? guidance : 1, autoguidance]);
+  };
   // What was chosen stays where the classes are the same ones; `wish` is what they shall be.
   const offer = (fresh, wish) => {
     const same = fresh.length === names.length && fresh.every((name, i) => name === names[i]);
@@ -61,7 +64,7 @@ Studio.rooms.pad = () => {
   let at = { u: 0.5, v: 0.5 };
   let map = null; // {image, side}
   let drawn = null; // the model that it is of
-  let pull = 1; // the guidance that it was drawn with
+  let pull = ""; // the guidance that it was drawn with
   let timer = null;
   let back = null; // takes back the exact picture that was asked for
   let path = null; // while recording

@@ -83,6 +83,7 @@ class Generator:
         self.model, self.path, self.device, self.turn = model, Path(path), device, turn
         self.size, self.channels = model.config.size, model.channels
         self.schedule = schedule.by_name(model.config.schedule)
+        self._young: Generator | None = None
         # A new network draws random weights from torch's one global generator, and so may a training step (dropout).
         with turn():
             network = UNet(model.config.network, model.channels)
@@ -101,23 +102,27 @@ class Generator:
         chosen = devices.choose(device)
         return cls(checkpoint.load_model(path), path, chosen, turn)
 
-    def early(self, snapshot: Path | str | None = None) -> "Generator":
-        """This model as it was early in its run: a guide for `sample`. Without a path the earliest snapshot of the run's averages.
+    def early(self, step: int | None = None) -> "Generator":
+        """This model as it was at training `step`, by its run's snapshot of that step; without one the earliest that is kept. The
+        last one asked for stays loaded.
 
-        Raises `UsageError` if the run kept none, `CheckpointError` for a file that is no snapshot or not of this network.
+        Raises `UsageError` if there is none, `CheckpointError` for a file that is no snapshot or not of this network.
         """
-        if snapshot is None:
-            folder = self.path.absolute().parent  # ROOT/checkpoints/NAME
-            run = Run(folder.parent.parent, folder.name)
-            kept = [path for path, step in run.snapshots() if step < self.model.step]
-            if not kept:
-                raise UsageError(
-                    f"there is no snapshot from before {self.path}: runs keep them in averages/ from step 256 on; or name one."
-                )
-            snapshot = kept[0]
-        content = checkpoint.load_snapshot(snapshot)
-        model = dataclasses.replace(self.model, weights=content["weights"][0], step=content["step"])
-        return Generator(model, snapshot, self.device, self.turn)
+        path, _ = self.snapshot(step)
+        if self._young is None or self._young.path != path:
+            self._young = None  # before the new one comes: a large model should not be there three times
+            content = checkpoint.load_snapshot(path)
+            model = dataclasses.replace(self.model, weights=content["weights"][0], step=content["step"])
+            self._young = Generator(model, path, self.device, self.turn)
+        return self._young
+
+    def snapshot(self, step: int | None = None) -> tuple[Path, int]:
+        """What `early` loads: the file of this model's run, and the step that it is of. Raises `UsageError` if there is none."""
+        found = Run.of(self.path).young(self.model.step, step)
+        if found is None:
+            why = "no early snapshot beside" if step is None else f"no snapshot of step {step:,} any more beside"
+            raise UsageError(f"there is {why} {self.path}, which autoguidance goes away from: leave it at 1.")
+        return found
 
     def sample(
         self,
@@ -260,7 +265,9 @@ class Generator:
     ) -> Iterator[Preview]:
         sample, calls = samplers.by_name(how.sampler), samplers.calls(how.sampler, how.steps)
         mixed = any(isinstance(told, Mapping) for told in classes)
-        apart = mixed and len(noise) > 1 and self.apart and (how.guide is None or how.guide.apart)
+        # Here and not before: who asks for the first preview has the turn, where turns are taken outside.
+        young = self.early(how.young) if how.autoguidance != 1 else None
+        apart = mixed and len(noise) > 1 and self.apart and (young is None or young.apart)
         walks: list[Iterator[samplers.Step]] = []
         states: list[Tensor] = []
         order = torch.empty(len(noise), dtype=torch.int64)
@@ -269,7 +276,7 @@ class Generator:
             blanks = noise.new_zeros(size - len(rows), *noise.shape[1:])
             states.append(torch.cat([noise[rows], blanks]).to(self.device))
             more = {"noise": _beside(fresh(rows), blanks, self.device)} if how.adds_noise else {}
-            denoise = self._guided(_together([classes[row] for row in rows], size), how)
+            denoise = self._guided(_together([classes[row] for row in rows], size), how, young)
             walks.append(sample(denoise, states[-1], levels, **more, **how.options))
         beliefs, rows_of = list(states), order.to(self.device)  # noise is the first picture shown
         call, parts = 0, range(len(walks))
@@ -311,13 +318,13 @@ class Generator:
         How(classes=ends).for_model(self, len(ends))
         return mixing.classes(ends, weights)
 
-    def _guided(self, which: int | Sequence[Mapping[int, float]], how: How) -> objective.Denoise:
-        if how.guidance == 1:
-            return self.denoise(which)
-        if how.guide is not None:
-            weak = how.guide.denoise(which)
-            return guidance.autoguided(self.denoise(which), weak, how.guidance, how.guidance_interval)
-        return guidance.guided(self.denoise(which), self.denoise(), how.guidance, how.guidance_interval)
+    def _guided(
+        self, which: int | Sequence[Mapping[int, float]], how: How, young: "Generator | None"
+    ) -> objective.Denoise:
+        belief = self.denoise(which)
+        if how.guidance != 1:
+            belief = guidance.guided(belief, self.denoise(), how.guidance, how.guidance_interval)
+        return guidance.autoguided(belief, young.denoise(which), how.autoguidance) if young else belief
 
 
 def _most_at_once(network: UNet, size: int, device: torch.device) -> int:

@@ -8,6 +8,7 @@
 | sampler, steps, spacing | how it was sampled; lists of samplers and of step counts for "steps" |
 | eta | noise that the sampler adds, 0 = none, 1 = as much as DDPM |
 | guidance, interval | strength of class guidance, the sigmas between which it acts |
+| autoguidance, young | strength of guidance away from the model's own snapshot of the training step `young` |
 | classes | the class of each picture (null: none); for "interpolate" and "pad" of the two ends and four corners, mixed between |
 | seeds | one a picture; for "interpolate" the two ends, for "pad" the four corners |
 | mix | one row a picture, 0 to 1: [way from first to second], or [across, down] the pad |
@@ -203,6 +204,8 @@ _FIELDS: dict[str, tuple[_Check, str]] = {
     "eta": _number(0, 10),
     "guidance": _number(0, 100),
     "interval": _list(_number(0, 1e6), 2, 2),
+    "autoguidance": _number(0, 100),
+    "young": _whole(0, 2**53),
     "classes": _list(_or(_whole(0, 99_999), _NONE), 1, _MOST),
     "seeds": _list(_whole(0, 2**63 - 1), 1, _MOST),
     "mix": _list(_list(_number(0, 1), 1, 2), 1, _MOST),

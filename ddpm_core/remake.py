@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WHATS = ("sample", "interpolate", "pad", "compare")
 HOW = ("sampler", "steps")  # the fields that Generator.sample, .interpolate and .pad take by these names,
-MORE = ("spacing", "eta", "guidance", "classes", "interval")  # and these where they are given
+MORE = ("spacing", "eta", "guidance", "classes", "interval", "autoguidance", "young")  # and these where they are given
 _KNOWN = {"version", "what", "models", "run", "model", "hash", "trained_steps", "size", "seeds", "mix", *HOW, *MORE}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpm_core.config import DEFAULT_STEPS, SAMPLERS, SPACING_OF
 from ddpm_core.diffusion import samplers
-from ddpm_core.diffusion.guidance import EVERYWHERE, Interval, check
+from ddpm_core.diffusion.guidance import EVERYWHERE, Interval, check, check_scale
 from ddpm_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,15 +26,21 @@ class How:
     eta: float = 0.0  # 0 to 1, for ddim alone: how much of the noise is drawn anew at each step
     # For a model that knows classes: of all pictures, or one for each; -1 = any. May be mixtures (diffusion/mixing.py).
     classes: int | Sequence[Told] | None = None
-    # 0 to 20: how much more of the class than the model learned; each step is two network calls then. Or, with a `guide`, how far
-    # away from what that weaker model of the same kind would draw; this needs no classes.
-    guidance: float = 1.0
+    guidance: float = (
+        1.0  # 0 to 20: how much more of the class than the model learned; a step is two network calls then
+    )
     guidance_interval: Interval = EVERYWHERE  # only at these noise levels sigma / alpha, (low, high]
-    guide: "Generator | None" = None  # for example the model's own `Generator.early`
+    # 0 to 20: how far away from what the model drew when it was young (`Generator.early`). Needs no classes; in the middle of the
+    # walk a step is one network call more.
+    autoguidance: float = 1.0
+    young: int | None = (
+        None  # the training step of the snapshot that this is; None for the earliest one that the run kept
+    )
 
     def __post_init__(self) -> None:
         samplers.by_name(self.sampler)
         check(self.guidance, self.guidance_interval)
+        check_scale("autoguidance", self.autoguidance)
         eta = self.eta
         if isinstance(eta, bool) or not isinstance(eta, int | float) or not 0 <= eta <= 1:
             raise UsageError(f"eta is {eta!r}: choose a number from 0 to 1.")
@@ -57,15 +63,12 @@ class How:
     def for_model(self, generator: "Generator", count: int) -> list[Told]:
         """The class of each of `count` pictures, or what they are mixed of. Raises `UsageError` for what this model cannot do."""
         each = self._classes(count, generator.model.config.network.classes)
-        guide = self.guide
-        if guide is None and self.guidance != 1 and ANY_CLASS in each:
-            raise UsageError("guidance needs a class to guide to, or a weaker model to guide away from: leave it at 1.")
-        if guide is not None and (guide.size, guide.channels) != (generator.size, generator.channels):
+        if self.guidance != 1 and ANY_CLASS in each:
             raise UsageError(
-                f"{guide.path} makes other pictures than {generator.path}: guide by an earlier model of its run."
+                "guidance needs a class to guide to: leave it at 1, or choose autoguidance, which needs none."
             )
-        if guide is not None:
-            How(classes=each)._classes(count, guide.model.config.network.classes)
+        if self.autoguidance != 1:
+            generator.snapshot(self.young)
         return each
 
     def _classes(self, count: int, known: int) -> list[Told]:

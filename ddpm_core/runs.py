@@ -73,6 +73,12 @@ class Run:
         self.final_path = self.checkpoints / "ddpm_final.pt"
         self.averages = self.checkpoints / "averages"
 
+    @classmethod
+    def of(cls, model: Path) -> "Run":
+        """The run that this file of a model lies in."""
+        folder = model.absolute().parent  # ROOT/checkpoints/NAME
+        return cls(folder.parent.parent, folder.name)
+
     def __repr__(self) -> str:
         return f"Run({str(self.root)!r}, {self.name!r})"
 
@@ -219,6 +225,11 @@ class Run:
     def snapshots(self) -> list[tuple[Path, int]]:
         """The snapshots of the weight averages with their steps, oldest first."""
         return sorted(_numbered(self.averages, r"step_(\d+)\.pt"), key=lambda item: item[1])
+
+    def young(self, before: int, step: int | None = None) -> tuple[Path, int] | None:
+        """The earliest of these snapshots, or the one of `step`, if it is from before this training step."""
+        kept = [(path, at) for path, at in self.snapshots() if at < before and step in (None, at)]
+        return kept[0] if kept else None
 
     def can_resume(self) -> bool:
         """Whether there is a state to go on from (checkpoint.load_state knows these three names)."""

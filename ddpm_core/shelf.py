@@ -70,6 +70,12 @@ def find(root: Path, key: Any) -> Card:
     raise UsageError("this model is not there any more: choose another one.")
 
 
+def young(card: Card) -> int | None:
+    """The training step of the earliest snapshot of this model's run, if there is one from before the model."""
+    found = Run.of(card.path).young(card.step or 0)
+    return found[1] if found else None
+
+
 class Shelf:
     """Keeps the last few models loaded, so that asking again starts at once. May be used from several threads.
 

@@ -1,5 +1,6 @@
 """What the lists of the Generation form offer: the models that there are, and the classes that the chosen one knows."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -27,13 +28,12 @@ def models(session: "Session", one: Any, several: Any) -> list[Any]:
     return [gr.update(choices=named, value=chosen), gr.update(choices=named, value=kept)]
 
 
-def classes(session: "Session", one: Any, which: Any = ANY, end: Any = SAME) -> list[Any]:
+def guidance(session: "Session", one: Any, which: Any = ANY, end: Any = SAME) -> list[Any]:
     """Updates for the row of class and guidance and for the class at a walk's end: shown where the model knows classes, with
-    their names, and these two chosen if they are among them."""
-    try:
-        known = names(session, one)
-    except StudioError:
-        known = []
+    their names, and these two chosen if they are among them. Then one for autoguidance: shown where the run kept the young model."""
+    known, young = [], False
+    with contextlib.suppress(StudioError):
+        known, young = names(session, one), shelf.young(shelf.find(session.root, one)) is not None
     choices = [(t("generation.class.any"), ANY), *((name, str(number)) for number, name in enumerate(known))]
     ends = [(t("generation.class.same"), SAME), *choices]
     shown = bool(known)
@@ -41,6 +41,7 @@ def classes(session: "Session", one: Any, which: Any = ANY, end: Any = SAME) -> 
         gr.update(visible=shown),
         gr.update(choices=choices, value=which if which in [value for _, value in choices] else ANY),
         gr.update(choices=ends, value=end if end in [value for _, value in ends] else SAME, visible=shown),
+        gr.update(visible=young),
     ]
 
 

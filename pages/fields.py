@@ -36,6 +36,16 @@ def how(steps: Any, sampler: Any) -> dict[str, Any]:
     return {"steps": whole("steps", steps, 1, MOST_STEPS, 20), "sampler": sampler}
 
 
+def autoguided(card: shelf.Card, strength: Any) -> dict[str, Any]:
+    """Guidance away from the young model as `request.How` takes it; nothing where it is 1, or where the run kept no snapshot (then the
+    form does not show it). Raises `UsageError`.
+    """
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 20:
+        raise UsageError(t("generation.autoguidance.range", value=repr(strength)[:40]))
+    young = shelf.young(card)
+    return {"autoguidance": float(strength), "young": young} if strength != 1 and young is not None else {}
+
+
 def whole(name: str, value: Any, low: int, high: int, example: int) -> int:
     """A whole number from a form; 5.0 is 5. Raises `UsageError`."""
     if value is None or value == "":

@@ -52,6 +52,11 @@ def build(session: "Session") -> None:
                     1, 5, 1, step=0.1, elem_id="guidance", buttons=[],
                     label=t("generation.guidance"), info=t("generation.guidance.why"),
                 )  # fmt: skip
+            # Shown where the run kept a snapshot of the young model.
+            autoguidance = gr.Slider(
+                1, 3, 1, step=0.1, visible=False, elem_id="autoguidance", buttons=[],
+                label=t("generation.autoguidance"), info=t("generation.autoguidance.why"),
+            )  # fmt: skip
             # What the chosen mode asks for besides; the others are hidden (assets/explorer.js, studio.css).
             with gr.Column(elem_classes="making", elem_id="making_grid"):
                 widgets.heading(t("generation.mode.sample"))
@@ -107,12 +112,14 @@ def build(session: "Session") -> None:
         which,
         which_end,
         guidance,
+        autoguidance,
     )
     for field in fields:
         widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
-    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler, "guidance": guidance}
+    how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler}
+    how |= {"guidance": guidance, "autoguidance": autoguidance}
     gr.on(
         [field.change for field in how.values()],
         None,
@@ -143,12 +150,14 @@ def build(session: "Session") -> None:
 
     def on_generate(
         model: str | None, samples: int, seed: int, steps: int, sampler: str, which: str, guidance: float,
-        request: gr.Request,
+        autoguidance: float, request: gr.Request,
     ) -> Iterator[Told]:  # fmt: skip
-        yield from maker.generate(_page(request), model, samples, seed, steps, sampler, which, guidance)
+        yield from maker.generate(_page(request), model, samples, seed, steps, sampler, which, guidance, autoguidance)
 
-    def on_interpolate(model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end, request: gr.Request):
-        asked = (model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end)
+    def on_interpolate(
+        model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end, autoguidance, request: gr.Request
+    ):
+        asked = (model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end, autoguidance)
         yield from maker.interpolate(_page(request), *asked)
 
     def on_compare(models, samples, seed, steps, sampler, request: gr.Request):
@@ -163,13 +172,13 @@ def build(session: "Session") -> None:
     # The one event that programs may call by name: "/generate".
     generate_button.click(
         on_generate,
-        [model, samples, gen_seed, steps, sampler, which, guidance],
+        [model, samples, gen_seed, steps, sampler, which, guidance, autoguidance],
         **work,
         show_progress="hidden",
         api_name="generate",
         api_description=t("generation.api"),
     )
-    walk_asked = [model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end]
+    walk_asked = [model, seed_a, seed_b, frames, steps, sampler, which, guidance, which_end, autoguidance]
     walk_button.click(on_interpolate, walk_asked, **work, **quiet)
     compare_button.click(on_compare, [several, each, compare_seed, steps, sampler], **work, **quiet)
     canvas.cancel(on_cancel, queue=False, **quiet)
@@ -185,9 +194,9 @@ def build(session: "Session") -> None:
     )
     # What of its classes is to be chosen comes beside the model, since the lists do not have these choices yet.
     model.change(
-        lambda one, chosen: choices.classes(session, one, *(chosen if isinstance(chosen, list) else [])[:2]),
+        lambda one, chosen: choices.guidance(session, one, *(chosen if isinstance(chosen, list) else [])[:2]),
         [model, recall],
-        [class_row, which, which_end],
+        [class_row, which, which_end, autoguidance],
         js="(one) => [one, Studio.classesOf(one)]",
         **quiet,
     )

@@ -43,13 +43,16 @@ class Maker:
         sampler: Any,
         which: Any = ANY,
         guidance: Any = 1.0,
+        autoguidance: Any = 1.0,
     ) -> Iterator[Told]:
-        """One picture a seed, from `seed` on; of one class and guided to it, where the model knows classes."""
+        """One picture a seed, from `seed` on; of one class and guided to it, where the model knows classes; guided away from the
+        young model, where the run kept it."""
         with fields.Reading() as wrong:
             card = shelf.find(self.session.root, model)
             count = fields.whole("samples", samples, 1, fields.MOST["samples"], 16)
             first = fields.whole("seed", seed, 0, fields.LARGEST_SEED - count, 0)
             how = fields.how(steps, sampler) | classes.guided([which] * count, guidance)
+            how |= fields.autoguided(card, autoguidance)
         if wrong.told:
             yield self.relay.refuse(page, wrong.told)
             return
@@ -76,7 +79,7 @@ class Maker:
 
     def interpolate(
         self, page: str, model: Any, seed_a: Any, seed_b: Any, frames: Any, steps: Any, sampler: Any,
-        which: Any = ANY, guidance: Any = 1.0, which_end: Any = fields.SAME,
+        which: Any = ANY, guidance: Any = 1.0, which_end: Any = fields.SAME, autoguidance: Any = 1.0,
     ) -> Iterator[Told]:  # fmt: skip
         """A walk between two seeds, and two classes: all frames sharpen together, then one scrubs through them."""
         with fields.Reading() as wrong:
@@ -84,7 +87,7 @@ class Maker:
             a, b = (fields.whole("seed", seed, 0, fields.LARGEST_SEED, 0) for seed in (seed_a, seed_b))
             count = fields.whole("frames", frames, 2, fields.MOST["frames"], 16)
             ends = [which, which if which_end in (None, "", fields.SAME) else which_end]
-            how = fields.how(steps, sampler) | classes.guided(ends, guidance)
+            how = fields.how(steps, sampler) | classes.guided(ends, guidance) | fields.autoguided(card, autoguidance)
         if wrong.told:
             yield self.relay.refuse(page, wrong.told)
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpm_core import own_pictures, pictures, remake
+from ddpm_core import own_pictures, pictures, remake, shelf
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
 from ddpm_core.exploring import parts as explored
@@ -30,14 +30,17 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
     if explored.known(recipe):
         return _trajectory(root, recipe) if recipe["what"] == "trajectory" else _room(root, recipe)
     how = remake.how(recipe)
-    keys = [card.key for card in remake.models(root, recipe)]
+    cards = remake.models(root, recipe)
     seeds = recipe["seeds"]
     if max(seeds) > LARGEST_SEED:
         raise UsageError(t("recall.seed", seed=max(seeds), most=number(LARGEST_SEED)))
     if placeless := sorted(how.keys() & {"spacing", "eta", "guidance_interval"}):
         raise UsageError(t("recall.no-place", names=", ".join(placeless)))
     which = [str(one) if one >= 0 else ANY for one in how.get("classes", [-1])]
-    fields: dict[str, Any] = {"sampler": how["sampler"]}
+    keys = [card.key for card in cards]
+    if how.get("young") not in (None, shelf.young(cards[0])):  # the form's is the earliest that there is now
+        raise UsageError(t("recall.no-place", names=t("recall.name.young")))
+    fields: dict[str, Any] = {"sampler": how["sampler"], "autoguidance": how.get("autoguidance", 1.0)}
     if set(which) != {ANY}:
         fields["guidance"] = how.get("guidance", 1.0)
     if recipe["what"] == "pad":
@@ -79,8 +82,9 @@ def _pad(recipe: dict[str, Any], fields: dict[str, Any], which: list[str]) -> To
 def _updates(fields: dict[str, Any], steps: int) -> dict[str, Told]:
     longest = {"value": steps, "maximum": max(LONGEST_SLIDER, steps)}
     updates = {**{name: {"value": value} for name, value in fields.items()}, "steps": longest}
-    if "guidance" in fields:  # the command line takes 0 to 20
-        updates["guidance"] |= {"minimum": min(1, fields["guidance"]), "maximum": max(5, fields["guidance"])}
+    for name, usual in (("guidance", 5), ("autoguidance", 3)):  # the command line takes 0 to 20
+        if name in fields:
+            updates[name] |= {"minimum": min(1, fields[name]), "maximum": max(usual, fields[name])}
     return updates
 
 
@@ -106,7 +110,7 @@ def words(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 def _value(name: str, value: Any) -> str:
     if name == "seeds":
         return _seeds(value)
-    if name == "ema_step":
+    if name in ("ema_step", "young"):
         return number(value)
     if name == "mix":
         return t("recall.mix", count=len(value))

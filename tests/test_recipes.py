@@ -24,6 +24,7 @@ SAMPLE = {"version": 1, "what": "sample", **MODEL, **HOW, "seeds": [0, 1, 2**63 
 OF_EACH_KIND = [
     SAMPLE,
     {**SAMPLE, "spacing": "karras", "eta": 0.5, "guidance": 1.5, "interval": [0.2, 2], "classes": [3, None, 0]},
+    {**SAMPLE, "autoguidance": 1.5, "young": 512},
     {**SAMPLE, "what": "interpolate", "seeds": [4, 5], "mix": [[0], [0.1], [1]]},
     {"version": 1, "what": "interpolate", **MODEL, **HOW, "pictures": ["0" * 16, "f" * 16], "mix": [[0.5]]},
     {**SAMPLE, "what": "pad", "seeds": [4, 5, 6, 7], "mix": [[0, 0.25], [1 / 3, 1]]},
@@ -92,7 +93,7 @@ class TestThereAndBack:
         assert recipes.read_recipe(png_with(recipe))["mix"] == mix
 
     def test_how_many_pictures(self):
-        assert [recipes.count(recipe) for recipe in OF_EACH_KIND] == [3, 3, 3, 1, 2, 3, 3, 2, 18, 6, 8]
+        assert [recipes.count(recipe) for recipe in OF_EACH_KIND] == [3, 3, 3, 3, 1, 2, 3, 3, 2, 18, 6, 8]
 
     def test_a_large_enlarged_picture(self):
         assert recipes.read_recipe(png_with(SAMPLE, scale=200)) == SAMPLE
@@ -189,6 +190,8 @@ class TestStrict:
         ("spacing", [3, "", "a/b"]),
         ("eta", [-0.1, math.nan, math.inf, "1", True, 10**400]),
         ("guidance", [-1, 101, math.nan, None]),
+        ("autoguidance", [-1, 101, math.nan, "2"]),
+        ("young", [-1, 1.5, None]),
         ("interval", [[1], [1, 2, 3], 1, [1, math.nan], [-1, 1]]),
         ("classes", [[-1], [100_000], 3, ["cat"], []]),
         ("seeds", [[], [-1], [2**63], [1.0], 3, [0] * 1025, [True]]),

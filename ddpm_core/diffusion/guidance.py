@@ -14,6 +14,9 @@ from ddpm_core.errors import UsageError
 
 Interval = tuple[float, float]  # of noise levels sigma / alpha, the lower end left out
 EVERYWHERE: Interval = (0.0, math.inf)
+# Where autoguidance acts: outside of it the young network and the trained one hardly differ in what a picture becomes, and there a
+# step stays one call. (`cpu`, OpenMoji, 500 pictures: the same distance as everywhere, for 25 % more time instead of 100 %.)
+WHERE_IT_MATTERS: Interval = (0.2, 5.0)
 MOST = 20.0  # of the scale: beyond it pictures are burnt
 
 
@@ -37,17 +40,22 @@ def guided(denoise_with: Denoise, denoise_without: Denoise, scale: float, interv
     return denoise
 
 
-def autoguided(denoise: Denoise, denoise_weak: Denoise, scale: float, interval: Interval = EVERYWHERE) -> Denoise:
+def autoguided(denoise: Denoise, denoise_weak: Denoise, scale: float, interval: Interval = WHERE_IT_MATTERS) -> Denoise:
     """Autoguidance (Karras et al. 2024, arXiv 2406.02507): away from a weaker network of the same kind, such as an early
-    snapshot of the same run. Needs no classes. Otherwise like `guided`.
+    snapshot of the same run. Needs no classes; `denoise` may itself be `guided` to one. Otherwise like `guided`.
     """
     return guided(denoise, denoise_weak, scale, interval)
 
 
+def check_scale(name: str, scale: float) -> None:
+    """Raises `UsageError` for a scale of `name` that `guided` cannot use."""
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= MOST:  # nan is neither
+        raise UsageError(f"{name} is {scale!r}: choose a number from 0 to {MOST:g}, 1 for none.")
+
+
 def check(scale: float, interval: Interval) -> None:
     """Raises `UsageError` for a scale or an interval that `guided` cannot use."""
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= MOST:  # nan is neither
-        raise UsageError(f"guidance is {scale!r}: choose a number from 0 to {MOST:g}, 1 for none.")
+    check_scale("guidance", scale)
     try:
         low, high = interval
         fits = 0 <= low < high

@@ -19,7 +19,7 @@ def made_at(generator: "Generator") -> int:
     """
     from ddpm_core.training import snapshots
 
-    return snapshots.latest(_run(generator))
+    return snapshots.latest(Run.of(generator.path))
 
 
 def under(generator: "Generator", length: float, step: int, turn: "Turn" = contextlib.nullcontext) -> "Generator":
@@ -31,12 +31,7 @@ def under(generator: "Generator", length: float, step: int, turn: "Turn" = conte
     from ddpm_core.generator import Generator
     from ddpm_core.training import snapshots
 
-    weights = snapshots.reconstruct(_run(generator), length, step)
+    weights = snapshots.reconstruct(Run.of(generator.path), length, step)
     made = Generator(dataclasses.replace(generator.model, weights=weights), generator.path, generator.device, turn)
     made.turn = contextlib.nullcontext
     return made
-
-
-def _run(generator: "Generator") -> Run:
-    folder = generator.path.absolute().parent  # ROOT/checkpoints/NAME
-    return Run(folder.parent.parent, folder.name)

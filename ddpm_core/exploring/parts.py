@@ -141,5 +141,8 @@ _KINDS: dict[str, tuple[set[str], Callable[[dict[str, Any], Path, "Turn"], Parts
     "interpolate": ({"pictures", "mix"}, _between),
     "redraw": ({"seeds", "pictures", "level", "strength"}, _redraw),
     "fill": ({"seeds", "pictures", "mask"}, _fill),
-    "trajectory": ({"seeds", "stops", "spacing", "eta", "guidance", "classes", "interval"}, _trajectory),
+    "trajectory": (
+        {"seeds", "stops", "spacing", "eta", "guidance", "classes", "interval", "autoguidance", "young"},
+        _trajectory,
+    ),
 }

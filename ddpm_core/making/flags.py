@@ -42,6 +42,7 @@ _APART = {
         "model": "leave one away.",
         "interpolate": "leave one away.",
         "scale": "a comparison brings all models to one height.",
+        "autoguidance": "each model would need another young one.",
         "grid": "a comparison has one row a model.",
         "trajectory": "name one --model for it.",
     },
@@ -109,6 +110,14 @@ def parser() -> Parser:
         type=_interval,
         metavar="LOW,HIGH",
         help="guide only while the noise is between these (noise over picture): 0.2,3 keeps more variety (default: always)",
+    )
+
+    which.add_argument(
+        "--autoguidance",
+        type=number(0, 20),
+        metavar="W",
+        help="0 to 20; above 1 away from what the model drew when it was young: clearer, a little slower; try 1.5. For a run"
+        " that kept snapshots, which is any beyond 256 steps (default: 1)",
     )
 
     how = flags.add_argument_group("how")

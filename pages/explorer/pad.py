@@ -16,7 +16,7 @@ from ddpm_core.errors import UsageError
 from pages.explorer import classes
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole
-from pages.fields import LARGEST_SEED, MOST_STEPS
+from pages.fields import LARGEST_SEED, MOST_STEPS, autoguided
 from pages.texts import t
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ MOST_FRAMES = 96
 
 
 def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
-    """asked: model, corners, sampler. Told: map {src, side}, side x side pictures without gaps, row by row.
+    """asked: model, corners, sampler, autoguidance. Told: map {src, side}, side x side pictures without gaps, row by row.
 
     Corners are here and below: seeds, four of them; classes, four or none, a number or "any" each; guidance to these.
     """
     seeds, card = _seeds(asked), shelf.find(session.root, asked.get("model"))
-    how = {"steps": MAP_STEPS, "sampler": sampler(asked), **_classes(asked)}
+    how = {**_how(asked, card), "steps": MAP_STEPS}
     generator = session.shelf.take(card.path)
     side = 7 if generator.size <= 64 else 5
     spots = np.linspace(0, 1, side)
@@ -53,7 +53,8 @@ def make_map(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 def make_point(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, corners, u, v in 0..1, steps, sampler. Told: done, at the end point {src, u, v}, with its recipe inside."""
     u, v, seeds = share(asked, "u", 0.5), share(asked, "v", 0.5), _seeds(asked)
-    card, how = shelf.find(session.root, asked.get("model")), _how(asked)
+    card = shelf.find(session.root, asked.get("model"))
+    how = _how(asked, card)
     generator = session.shelf.take(card.path)
     recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=[[u, v]], **how)
     for preview in session.shelf.slices(generator.pad(seeds, [[u, v]], **how)):
@@ -66,7 +67,8 @@ def make_film(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model, corners, path [[u, v], ...], frames, steps, sampler. Told: how far it is, then frames [src] and files."""
     seeds, count = _seeds(asked), whole(asked, "frames", 2, MOST_FRAMES, 48)
     spots = along(_path(asked.get("path")), count)
-    card, how = shelf.find(session.root, asked.get("model")), _how(asked)
+    card = shelf.find(session.root, asked.get("model"))
+    how = _how(asked, card)
     generator = session.shelf.take(card.path)
     mix = [[round(u, 6), round(v, 6)] for u, v in spots]
     recipe = recipes.compose("pad", **made_by(generator, card), seeds=seeds, mix=mix, **how)
@@ -111,8 +113,9 @@ def _classes(asked: Asked) -> dict[str, Any]:
     return classes.guided(given, asked.get("guidance", 1))
 
 
-def _how(asked: Asked) -> dict[str, Any]:
-    return {"steps": whole(asked, "steps", 1, MOST_STEPS, 20), "sampler": sampler(asked), **_classes(asked)}
+def _how(asked: Asked, card: shelf.Card) -> dict[str, Any]:
+    how = {"steps": whole(asked, "steps", 1, MOST_STEPS, 20), "sampler": sampler(asked), **_classes(asked)}
+    return how | autoguided(card, asked.get("autoguidance", 1))
 
 
 def _path(given: object) -> list[list[float]]:

@@ -1,6 +1,5 @@
 """Guidance by classes (a network that knows them is made up here) and by an early self."""
 
-import contextlib
 import dataclasses
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from ddpm_core import checkpoint
 from ddpm_core.config import SAMPLERS, SPACING_OF, RunConfig
 from ddpm_core.diffusion import objective
+from ddpm_core.diffusion.guidance import WHERE_IT_MATTERS
 from ddpm_core.errors import UsageError
 from ddpm_core.generator import Generator
 from ddpm_core.runs import Run
@@ -78,22 +78,49 @@ def test_an_early_snapshot_of_the_run_is_a_guide(tmp_path):
     run.create(RunConfig(dataset="toy", size=16, name="toy_16x16", network=SMALL))
     checkpoint.save_model(run.final_path, dataclasses.replace(a_model(), step=700))
     generator = Generator.load(run.final_path, "cpu")
-    with pytest.raises(UsageError, match="no snapshot"):
-        generator.early()
+    for refused in (generator.early, lambda: last(generator.sample([0], 4, autoguidance=2))):
+        with pytest.raises(UsageError, match=r"no early snapshot beside .*ddpm_final\.pt"):
+            refused()
     run.averages.mkdir()
     for step in (256, 512, 1024):
         weights = {name: weight.half() for name, weight in a_model(seed=step).weights.items()}
         checkpoint.save_snapshot(run.snapshot_path(step), {"step": step, "lengths": [0.1], "weights": [weights]})
     weak = generator.early()
     assert (weak.model.step, weak.path) == (256, run.snapshot_path(256)) and weak.size == 16
-    assert generator.early(run.snapshot_path(512)).model.step == 512
+    assert generator.early() is weak and generator.early(512).model.step == 512
+    for step in (300, 1024):  # none is of that step; that one is not from before the model
+        with pytest.raises(UsageError, match=f"no snapshot of step {step:,} any more"):
+            last(generator.sample([0], 4, autoguidance=2, young=step))
 
-    plain, guided = (last(generator.sample(range(5), 4, **how)).x for how in ({}, {"guidance": 1.5, "guide": weak}))
-    assert not torch.equal(plain, guided)
-    for how in ({"guidance": 1.0, "guide": weak}, {"guidance": 3.0, "guide": generator}):  # away from itself is nowhere
-        assert (last(generator.sample(range(5), 4, **how)).x - plain).abs().max() < 1e-5
-    alone = last(generator.sample([3], 4, guidance=1.5, guide=weak)).x
+    plain, guided, other = (
+        last(generator.sample(range(5), 4, **how)).x
+        for how in ({}, {"autoguidance": 1.5}, {"autoguidance": 1.5, "young": 512})
+    )
+    assert not torch.equal(plain, guided) and not torch.equal(guided, other)
+    assert torch.equal(last(generator.sample(range(5), 4, autoguidance=1.0)).x, plain)
+    assert torch.equal(last(generator.sample(range(5), 4, autoguidance=1.5, young=256)).x, guided)
+    alone = last(generator.sample([3], 4, autoguidance=1.5)).x
     assert torch.equal(alone[0], guided[3])
+    checkpoint.save_snapshot(
+        run.snapshot_path(512), {"step": 512, "lengths": [0.1], "weights": [generator.model.weights]}
+    )
+    generator.early(256)
+    itself = last(generator.sample(range(5), 4, autoguidance=3.0, young=512)).x  # away from itself is nowhere
+    assert (itself - plain).abs().max() < 1e-5
+
+
+def test_autoguidance_costs_a_network_call_where_it_matters_and_goes_with_classes(classy, monkeypatch):
+    monkeypatch.setattr(classy, "snapshot", lambda step: None)
+    monkeypatch.setattr(classy, "early", lambda step: classy)
+    levels = classy.schedule.levels(10, classy.model.config.sigma_max, SPACING_OF[SAMPLERS[0]])[:-1]
+    low, high = WHERE_IT_MATTERS
+    inside = sum(low < sigma / alpha <= high for alpha, sigma in levels.tolist())
+    assert 0 < inside < 10
+    made = last(classy.sample([0], 10, classes=1, autoguidance=2.0))
+    assert greys(made) == [0.25] and len(classy.asked) == 10 + inside
+    classy.asked.clear()
+    made = last(classy.sample([0], 10, classes=1, autoguidance=2.0, guidance=1.2))
+    assert len(classy.asked) == 20 + inside and classy.asked.count((1, None)) == 10
 
 
 def test_a_request_that_fits_no_class_or_guide_is_refused(classy):
@@ -106,9 +133,6 @@ def test_a_request_that_fits_no_class_or_guide_is_refused(classy):
     ):
         with pytest.raises(UsageError, match="class"):
             classy.sample(range(3), **how)
-    other = Generator(a_model(channels=1), "grey.pt", torch.device("cpu"), contextlib.nullcontext)
-    with pytest.raises(UsageError, match=r"grey\.pt makes other pictures"):
-        classy.sample([0], guide=other, guidance=2.0)
-    ignorant = Generator(a_model(), "toy.pt", torch.device("cpu"), contextlib.nullcontext)
-    with pytest.raises(UsageError, match="knows no classes"):
-        classy.sample([0], guide=ignorant, guidance=2.0, classes=1)
+    for scale in (-1, 21, float("nan"), True, "2"):
+        with pytest.raises(UsageError, match="autoguidance is .*: choose a number from 0 to 20, 1 for none"):
+            classy.sample([0], autoguidance=scale)

@@ -109,11 +109,13 @@ def test_guidance_leaves_a_corner_of_any_class_as_it_is(animals):
     assert torch.equal(walk[-1], last(animals.sample([1], classes=[2], **how)).x[0])
 
 
-def test_an_earlier_self_guides_mixtures_too(animals):
-    weak = Generator(
-        a_model(seed=1, shape=animals.model.config.network), "weak.pt", animals.device, contextlib.nullcontext
+def test_an_earlier_self_guides_mixtures_too(animals, monkeypatch):
+    young = Generator(
+        a_model(seed=1, shape=animals.model.config.network), "young.pt", animals.device, contextlib.nullcontext
     )
-    how = {"steps": 3, "guidance": 2.0, "guide": weak}
+    monkeypatch.setattr(animals, "snapshot", lambda step: None)
+    monkeypatch.setattr(animals, "early", lambda step: young)
+    how = {"steps": 3, "autoguidance": 2.0}
     walk = last(animals.interpolate(0, 1, frames=5, classes=(0, 2), **how)).x
     assert torch.equal(walk[[0, -1]], last(animals.sample([0, 1], classes=[0, 2], **how)).x)
     assert not torch.equal(walk, last(animals.interpolate(0, 1, frames=5, steps=3, classes=(0, 2))).x)

@@ -1,5 +1,7 @@
 """Pictures, walks and comparisons: the guide's own lines, and the flags that change what is drawn."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -112,3 +114,19 @@ def test_fast_is_ten_steps_of_the_default_sampler(here, capsys):
     recipe = told(capsys, SMALL, "--samples=1", "--fast")["recipe"]
     assert (recipe["steps"], recipe["sampler"]) == (10, SAMPLERS[0])
     assert told(capsys, SMALL, "--samples=1", "--fast", "--spacing=logsnr")["recipe"]["spacing"] == "logsnr"
+
+
+def test_autoguidance_goes_away_from_the_young_model(tmp_path, monkeypatch, capsys, toy_run, toy_snapshots):
+    model = toy_run(tmp_path, "toys")
+    toy_snapshots(tmp_path, "toys", (256, 512))
+    monkeypatch.chdir(tmp_path)
+    line = ["--model=checkpoints/toys/ddpm_best.pt", "--samples=2", "--steps=6", "--scale=1", "--trajectory"]
+    drawn = told(capsys, *line, "--autoguidance=1.5")
+    recipe = drawn["recipe"]
+    assert (recipe["autoguidance"], recipe["young"]) == (1.5, 256)
+    generator = Generator.load(model, "cpu")
+    expected = last(generator.sample([0, 1], 6, autoguidance=1.5))
+    assert np.array_equal(pixels(drawn["files"][0]["path"]), np.asarray(pictures.grid(expected)))
+    story = recipes.read_recipe(Path(drawn["files"][1]["path"]).read_bytes())
+    assert (story["what"], story["young"]) == ("trajectory", 256)
+    assert "autoguidance" not in told(capsys, *line, "--autoguidance=1")["recipe"]

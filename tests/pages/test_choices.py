@@ -32,13 +32,20 @@ def test_without_a_model_the_lists_are_empty(tmp_path):
 
 
 def test_the_row_of_classes_is_for_models_that_know_some(session):
-    row, which, end = choices.classes(session, "toys/ddpm_best.pt")
+    row, which, end, auto = choices.guidance(session, "toys/ddpm_best.pt")
     assert row["visible"] is end["visible"] is False and which["value"] == "any" and end["value"] == "same"
+    assert auto["visible"] is False
+
+
+def test_autoguidance_is_for_runs_that_kept_the_young_model(session, toy_snapshots):
+    toy_snapshots(session.root, "toys", [256])
+    assert choices.guidance(session, "toys/ddpm_best.pt")[3]["visible"] is True
+    assert choices.guidance(session, "more/ddpm_best.pt")[3]["visible"] is False
 
 
 def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(session, tmp_path, toy_run):
     toy_run(tmp_path, "animals", classes=3)
-    row, which, end = choices.classes(session, "animals/ddpm_best.pt")
+    row, which, end, _ = choices.guidance(session, "animals/ddpm_best.pt")
     named = [("any", "any"), ("0", "0"), ("1", "1"), ("2", "2")]
     assert row["visible"] is end["visible"] is True
     assert which["choices"] == named and end["choices"] == [("as at the start", "same"), *named]
@@ -47,5 +54,5 @@ def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(session, 
         (("3", "same"), ("any", "same")),
         ((None, ["1"]), ("any", "same")),
     ):
-        _, which, end = choices.classes(session, "animals/ddpm_best.pt", *chosen)
+        _, which, end, _ = choices.guidance(session, "animals/ddpm_best.pt", *chosen)
         assert (which["value"], end["value"]) == values

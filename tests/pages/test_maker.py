@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_core import gallery, pictures, recipes
+from ddpm_core import gallery, pictures, recipes, remake
 from ddpm_core.config import preset
 from ddpm_core.generator import Generator
 from ddpm_core.runs import Run, Status
@@ -340,6 +340,10 @@ def test_a_large_preview_is_thinned_out_and_the_end_is_not(maker, monkeypatch):
     assert image(last["grid"]["src"]).width == 2 * 16 + 3
 
 
+def recipe_of(answer) -> dict:
+    return recipes.read_recipe(base64.b64decode(answer["files"][0]["href"].partition(",")[2]))
+
+
 def walk(maker, model="animals/ddpm_best.pt", **how):
     asked = {"seed_a": 3, "seed_b": 4, "frames": 3, "steps": 2, "sampler": "ddim"}
     return told(maker.interpolate("me", model, **{**asked, **how}))[-1]
@@ -359,8 +363,21 @@ def test_a_walk_goes_from_one_class_to_another(maker, tmp_path, toy_run):
         last = walk(maker, **asked)
         expected = list(generator.interpolate(3, 4, classes=ends, guidance=guidance, **how))[-1].pictures
         assert [np.asarray(image(frame)).tolist() for frame in last["walk"]["frames"]] == expected.tolist()
-        recipe = recipes.read_recipe(base64.b64decode(last["files"][0]["href"].partition(",")[2]))
-        assert recipe.get("classes") == (ends and [None if which < 0 else which for which in ends])
+        assert recipe_of(last).get("classes") == (ends and [None if which < 0 else which for which in ends])
+
+
+def test_autoguidance_goes_away_from_the_young_model(maker, tmp_path, toy_snapshots):
+    plain = told(generate(maker, autoguidance=2))[-1]  # nothing was kept of it: the form does not show the slider
+    assert "autoguidance" not in recipe_of(plain)
+    toy_snapshots(tmp_path, "toys", (256, 512))
+    recipe = recipe_of(clearer := told(generate(maker, autoguidance=2))[-1])
+    assert (recipe["autoguidance"], recipe["young"]) == (2, 256) and clearer["grid"]["src"] != plain["grid"]["src"]
+    generator = Generator.load(tmp_path / "checkpoints/toys/ddpm_best.pt", "cpu")
+    again = list(remake.walk(recipe)(generator))[-1].pictures
+    assert np.array_equal(np.asarray(image(clearer["grid"]["src"])), np.asarray(drawing.grid(again)))
+    assert recipe_of(walk(maker, model="toys/ddpm_best.pt", autoguidance=1.5))["autoguidance"] == 1.5
+    for wrong in (21, -1, "2", None, True, float("nan")):
+        assert told(generate(maker, autoguidance=wrong))[-1]["line"].startswith("The autoguidance is ")
 
 
 def test_a_walk_to_a_class_that_is_none_is_one_line(maker, tmp_path, toy_run):

@@ -19,7 +19,8 @@ def test_a_grid(tmp_path, model):
     told = recall.settings(tmp_path, model.recipe("sample", seeds=[7, 8, 9], steps=30, sampler="ddim"))
     fields = {name: update["value"] for name, update in told["fields"].items()}
     assert told["mode"] == "grid"
-    assert fields == {"model": "toys/ddpm_best.pt", "samples": 3, "gen_seed": 7, "steps": 30, "sampler": "ddim"}
+    chosen = {"model": "toys/ddpm_best.pt", "samples": 3, "gen_seed": 7, "steps": 30, "sampler": "ddim"}
+    assert fields == {**chosen, "autoguidance": 1.0}
     assert told["line"] == "The settings of this picture are back (Grid by toys): press Generate."
 
 
@@ -54,11 +55,23 @@ def test_the_slider_reaches_as_far_as_the_command_line_s_guidance(tmp_path, toy_
     assert told == {"value": guidance, "minimum": least, "maximum": most}
 
 
+@pytest.mark.parametrize(("strength", "most"), [(1.5, 3), (4.0, 4.0)])
+def test_autoguidance_comes_back_while_its_snapshot_is_the_earliest(tmp_path, model, toy_snapshots, strength, most):
+    run = toy_snapshots(tmp_path, "toys", (256, 512))
+    how = {"seeds": [1], "steps": 5, "sampler": "ddim", "autoguidance": strength, "young": 256}
+    told = recall.settings(tmp_path, model.recipe("sample", **how))["fields"]["autoguidance"]
+    assert told == {"value": strength, "minimum": 1, "maximum": most}
+    run.snapshot_path(256).unlink()
+    with pytest.raises(UsageError, match=r"no place for \(Away from the model of step\)"):
+        recall.settings(tmp_path, model.recipe("sample", **how))
+
+
 def test_a_place_on_the_pad_brings_corners_back(tmp_path, model, toy_run):
     how = {"seeds": [3, 1, 4, 15], "steps": 30, "sampler": "ddim"}
     told = recall.settings(tmp_path, model.recipe("pad", **how, mix=[[0.25, 1]]))
     fields = {name: update["value"] for name, update in told["fields"].items()}
-    assert told["mode"] == "pad" and fields == {"model": "toys/ddpm_best.pt", "steps": 30, "sampler": "ddim"}
+    chosen = {"model": "toys/ddpm_best.pt", "steps": 30, "sampler": "ddim", "autoguidance": 1.0}
+    assert told["mode"] == "pad" and fields == chosen
     room = {"model": "toys/ddpm_best.pt", "seeds": [3, 1, 4, 15]}
     assert told["room"] == {**room, "classes": ["any"] * 4, "u": 0.25, "v": 1}
     assert told["line"] == "The settings of this picture are back (Pad by toys): move over the pad."
@@ -233,10 +246,12 @@ def test_every_field_of_a_recipe_has_words():
         "models": [], "sampler": ["ddim", "magic"], "steps": [1, 2], "spacing": "karras", "eta": 0.5, "guidance": 1.5,
         "interval": [0.2, 2], "classes": [3, None], "seeds": [1, 5], "mix": [[0]], "ema": 0.1, "pictures": ["0" * 16],
         "mask": "0" * 16, "level": 1.0, "strength": 0.5, "ema_step": 256, "stops": [1, 2],
+        "autoguidance": 1.5, "young": 1280,
     }  # fmt: skip
     assert every.keys() == recipes._FIELDS.keys()
     told = dict(recall.words({**every, "ema_step": 2304} | {"models": [every]}))
     assert told["The averages end at step"] == "2,304"
     told = dict(recall.words({name: value for name, value in every.items() if name != "models"}))
+    assert told["Away from the model of step"] == "1,280"
     assert told["Sampler"] == "DDIM, magic" and told["Classes"] == "3, none" and told["Seeds"] == "1, 5"
     assert all(recall.title({**every, "models": [every], "what": what}) for what in recipes.WHATS)
