@@ -33,6 +33,7 @@ from ddpm_core import checkpoint, devices, pictures, seeds
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, TWO_CALLS
 from ddpm_core.data import torchvision_sets
 from ddpm_core.diffusion import latents, objective
+from ddpm_core.diffusion.guidance import WHERE_IT_MATTERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.generator import Generator
 from ddpm_core.network.unet import UNet
@@ -42,6 +43,7 @@ CALLS = (5, 8, 10, 15, 20, 50, 100)
 ANCESTRAL = 1000  # the steps of the paper, for the ancestral samplers alone
 AT_ONCE = 16  # pictures in a network call
 REQUEST = 256  # pictures of ours in one request
+AUTOGUIDANCE = 1.5  # what the form calls a good start
 _FIRST_SEED = 1_000_000  # far from the seeds of training
 
 # diffusers' schedulers by the names of ours: class, options, whether it can walk Karras' staircase
@@ -63,15 +65,36 @@ def steps_for(sampler: str, calls: int) -> int:
     return (calls + 1) // 2 if sampler in TWO_CALLS else calls
 
 
+def guided_steps(generator: Generator, calls: int) -> int:
+    """The most steps that make no more network calls with autoguidance, whose second call is for some of them."""
+    low, high = WHERE_IT_MATTERS
+    spacing, sigma_max = SPACING_OF[SAMPLERS[0]], generator.model.config.sigma_max
+    for steps in range(calls, 1, -1):
+        sigmas = [sigma / alpha for alpha, sigma in generator.schedule.levels(steps, sigma_max, spacing)[:-1].tolist()]
+        if steps + sum(low < sigma <= high for sigma in sigmas) <= calls:
+            return steps
+    return 1
+
+
 # ---- drawing
 
 
 def ours(generator: Generator, sampler: str, spacing: str, calls: int, count: int) -> np.ndarray:
     """uint8 (count, C, H, W)."""
+    return _drawn(generator, count, steps=steps_for(sampler, calls), sampler=sampler, spacing=spacing)
+
+
+def autoguided(generator: Generator, sampler: str, spacing: str, calls: int, count: int) -> np.ndarray:
+    """The same, away from the run's earliest snapshot."""
+    how = {"steps": guided_steps(generator, calls), "sampler": sampler, "spacing": spacing}
+    return _drawn(generator, count, **how, autoguidance=AUTOGUIDANCE)
+
+
+def _drawn(generator: Generator, count: int, **how: Any) -> np.ndarray:
     parts = []
     for first in range(0, count, REQUEST):
         wanted = range(_FIRST_SEED + first, _FIRST_SEED + min(first + REQUEST, count))
-        for preview in generator.sample(wanted, steps_for(sampler, calls), sampler, spacing=spacing):
+        for preview in generator.sample(wanted, **how):
             last = preview  # the others go: a thousand steps of them are gigabytes
         parts.append(last.pictures)
     return np.concatenate(parts).transpose(0, 3, 1, 2)
@@ -141,8 +164,11 @@ def _walk(steps: Any, denoise: objective.Denoise, x: Tensor, count: int, draw: t
 # ---- the table's cells
 
 
-def rows(options: argparse.Namespace) -> Iterator[tuple[str, str, str, list[int]]]:
+def rows(options: argparse.Namespace, generator: Generator) -> Iterator[tuple[str, str, str, list[int]]]:
     """(who, sampler, spacing, network calls of its cells)."""
+    with contextlib.suppress(UsageError):
+        generator.snapshot()  # where the run kept none there is nothing to go away from
+        yield "autoguided", SAMPLERS[0], SPACING_OF[SAMPLERS[0]], options.calls
     for name in SAMPLERS:
         for spacing in SPACINGS if options.spacings else [SPACING_OF[name]]:
             yield "ours", name, spacing, [*options.calls, *([options.ancestral] if name == "ddpm" else [])]
@@ -154,8 +180,8 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, str, str, list[int]
 def measure(options: argparse.Namespace, generator: Generator, about: dict[str, Any]) -> list[dict[str, Any]]:
     """All rows, those that are there already and those that are measured now."""
     coder, real, found = encoder.load(options.dataset, generator.size), None, []
-    draw: dict[str, Callable[..., np.ndarray]] = {"ours": ours, "diffusers": theirs}
-    for who, name, spacing, wanted in rows(options):
+    draw: dict[str, Callable[..., np.ndarray]] = {"ours": ours, "autoguided": autoguided, "diffusers": theirs}
+    for who, name, spacing, wanted in rows(options, generator):
         if options.only and not {name, f"{who}:{name}"} & set(options.only):
             continue
         path = options.results / f"{about['key']}_{options.samples}_{who}_{name.replace('+', 'p')}_{spacing}.json"

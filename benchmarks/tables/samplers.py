@@ -27,7 +27,9 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str
     if rows:
         first = rows[0]
         calls = sorted({int(calls) for row in rows for calls in row["cells"]})
-        rows = sorted(rows, key=lambda row: (row["who"] != "ours", row["cells"].get("20", {}).get("frechet", math.inf)))
+        rows = sorted(
+            rows, key=lambda row: (row["who"] == "diffusers", row["cells"].get("20", {}).get("frechet", math.inf))
+        )
         lines += [
             f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first['preset']}` after"
             f" {first['trained_images']:,} pictures: FD ({first['encoder']}) by network calls**",
@@ -38,7 +40,7 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str
         for row in rows:
             cells = [row["cells"].get(str(count)) for count in calls]
             shown = " | ".join(f"{cell['frechet']:.1f}" if cell else "" for cell in cells)
-            who = "ours" if row["who"] == "ours" else row["who"]
+            who = {"autoguided": "ours, autoguided"}.get(row["who"], row["who"])
             lines.append(f"| {who}, {row['sampler']} | {row['spacing']} | {shown} |")
         errors = [cell["frechet_error"] for row in rows for cell in row["cells"].values()]
         lines += ["", *_settings(rows, max(calls))]

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -53,6 +54,18 @@ def test_both_sides_draw_the_same_where_the_staircase_is_the_same(generator, nam
     assert np.abs(mine - other).mean() < 3 < np.abs(mine - mine[::-1]).mean()
 
 
+def test_autoguidance_gets_no_more_network_calls_than_it_says(generator, monkeypatch):
+    asked, forward = [], UNet.forward
+    young = Generator(dataclasses.replace(generator.model, step=1), "y.pt", generator.device, generator.turn)
+    monkeypatch.setattr(generator, "snapshot", lambda step=None: None)
+    monkeypatch.setattr(generator, "early", lambda step: young)
+    monkeypatch.setattr(UNet, "forward", lambda *given, **more: asked.append(1) or forward(*given, **more))
+    for calls in (10, 20, 50):
+        asked.clear()
+        assert samplers.autoguided(generator, SAMPLERS[0], "karras", calls, 1).shape == (1, 3, 16, 16)
+        assert calls - 1 <= len(asked) <= calls
+
+
 @pytest.mark.parametrize("name", samplers.PEERS)
 def test_every_scheduler_walks_both_staircases(generator, name):
     for spacing in ("trailing", "karras") if samplers.PEERS[name][2] else ("trailing",):
@@ -75,15 +88,18 @@ def test_the_pipeline_draws_what_the_model_draws(generator):
     assert (pipe.unet(x, torch.tensor(400)).sample - denoise(x, alpha, sigma).clamp(-1, 1)).abs().max() < 1e-4
 
 
-def test_rows_are_all_samplers_once_or_on_every_staircase():
+def test_rows_are_all_samplers_once_or_on_every_staircase(generator, monkeypatch):
     options = argparse.Namespace(calls=[5, 20], ancestral=1000, spacings=False)
-    found = list(samplers.rows(options))
+    found = list(samplers.rows(options, generator))
     mine = [row for row in found if row[0] == "ours"]
     assert [(name, spacing) for _, name, spacing, _ in mine] == list(SPACING_OF.items())
     assert {row[1] for row in found if row[0] == "diffusers"} == set(samplers.PEERS)
     assert all(calls == ([5, 20, 1000] if name == "ddpm" else [5, 20]) for _, name, _, calls in found)
+    assert not [row for row in found if row[0] == "autoguided"]  # nothing was kept to go away from
+    monkeypatch.setattr(generator, "snapshot", lambda step=None: None)
+    assert next(samplers.rows(options, generator)) == ("autoguided", SAMPLERS[0], "karras", [5, 20])
     options.spacings = True
-    assert len([row for row in samplers.rows(options) if row[0] == "ours"]) == len(SAMPLERS) * len(SPACINGS)
+    assert len([row for row in samplers.rows(options, generator) if row[0] == "ours"]) == len(SAMPLERS) * len(SPACINGS)
 
 
 def a_row(who, name, spacing, **cells):
