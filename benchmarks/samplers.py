@@ -318,6 +318,7 @@ def main() -> None:
 
 def _main(options: argparse.Namespace) -> None:
     known = {*SAMPLERS, *(f"ours:{name}" for name in SAMPLERS), *(f"diffusers:{name}" for name in PEERS)}
+    known |= {f"autoguided:{SAMPLERS[0]}"}
     if unknown := sorted(set(options.only) - known):
         raise UsageError(f"there is no row {unknown[0]!r}: choose from {', '.join(sorted(known))}.")
     devices.keep_freed_memory()
