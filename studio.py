@@ -1,7 +1,6 @@
 """DDPM Studio in the browser: `python studio.py`, then http://127.0.0.1:7860. Three tabs, the guard, launch; nothing else."""
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -151,8 +150,7 @@ def run(given: dict[str, Any]) -> int:
     for name in clear_environment():
         print(f"note: {name} is ignored: the studio answers this computer only.", file=sys.stderr)
 
-    leave = threading.Event()
-    commandline.on_end(lambda *_: leave.set())
+    wait_for_end = commandline.listen_for_end()
 
     from ddpm_core.session import Session
 
@@ -170,10 +168,7 @@ def run(given: dict[str, Any]) -> int:
     early.daemon = True
     early.start()
 
-    while not leave.wait(0.5):  # a plain wait() would keep Windows from hearing Ctrl-C
-        pass
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # who is in a hurry can press Ctrl-C again
+    wait_for_end()
     print("Closing: a run in progress is being saved.", flush=True)
     session.close()
     demo.close(verbose=False)

@@ -1,9 +1,11 @@
 """What the command lines share: a parser that answers a mistake in one line, and numbers with a range."""
 
 import argparse
+import contextlib
 import difflib
 import math
 import os
+import queue
 import re
 import signal
 import sys
@@ -111,6 +113,26 @@ def on_end(handler: Callable[..., Any]) -> dict[int, Any]:
     handlers = {signal.SIGINT: handler, signal.SIGTERM: handler}
     handlers |= {number: hung_up for number in HANG_UPS if signal.getsignal(number) != signal.SIG_IGN}
     return {number: signal.signal(number, handlers[number]) for number in handlers}
+
+
+def listen_for_end(pause: float = 0.5) -> Callable[[], None]:
+    """From now on the program hears when it is asked to end, see `on_end`; what is returned waits until it is (or was). Whoever is
+    in a hurry can then ask again, and ends it at once.
+
+    Not by an Event: the thread that a signal interrupts may hold its lock, and setting it there would wait for ever.
+    """
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # the one that may be put to between any two instructions
+    on_end(lambda *_: asked.put(None))
+
+    def wait() -> None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                asked.get(timeout=pause)  # without a timeout Windows would not hear Ctrl-C
+                break
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    return wait
 
 
 def _is_terminal(handle: int) -> bool:

@@ -45,20 +45,24 @@ class Control:
 
     def take_sample_request(self) -> bool:
         """True once for each time a sample was asked for."""
-        with self._changed:
-            wanted, self._sample = self._sample, False
-            return wanted
+        return self._take("_sample")
 
     def take_finish_request(self) -> bool:
         """True once for each time the end was asked for."""
-        with self._changed:
-            wanted, self._finish = self._finish, False
-            return wanted
+        return self._take("_finish")
 
     def wait_while_paused(self, seconds: float) -> None:
         """Sleeps until the pause ends, a stop or a sample is asked for, or `seconds` are over."""
         with self._changed:
             self._changed.wait_for(lambda: not self.paused or self._sample, timeout=seconds)
+
+    def _take(self, flag: str) -> bool:
+        with self._changed:
+            if not getattr(self, flag):
+                return False
+            # Only now: a signal's handler may have set it since the line above, and would be forgotten if it was taken unseen.
+            setattr(self, flag, False)
+            return True
 
     def _set(self, **flags: bool) -> None:
         with self._changed:

@@ -1,0 +1,45 @@
+"""What all command lines do when they are asked to end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[1]
+
+# Asked to end in the middle of the n-th line of Python that it waits by, for each n in turn.
+ASKED_ANYWHERE = """
+import signal, sys
+from ddpm_core import commandline
+
+def asked(n):
+    lines = 0
+    def trace(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        if lines == n:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+    wait = commandline.listen_for_end(pause=0.01)
+    sys.settrace(trace)
+    wait()
+
+for n in range(1, 60):
+    asked(n)
+print("heard every time")
+"""
+
+
+def test_a_signal_is_heard_wherever_it_comes():
+    command = [sys.executable, "-c", ASKED_ANYWHERE]
+    answer = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.stdout == "heard every time\n", answer.stderr
+
+
+def test_one_that_came_before_the_waiting_is_not_lost():
+    program = (
+        "import signal; from ddpm_core import commandline; wait = commandline.listen_for_end();"
+        "signal.raise_signal(signal.SIGINT); wait(); print('heard')"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=HOUSE, capture_output=True, text=True, timeout=60)
+    assert answer.stdout == "heard\n", answer.stderr
