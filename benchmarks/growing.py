@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks import machine, quality
+from benchmarks.methods import Ours
+from benchmarks.records import write
 from benchmarks.tables.quality import of_growing
 from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import preset
@@ -35,7 +37,7 @@ SMOOTHED = 0.999  # scratch's last loss, with this much slack for the noise of o
 class HeldOut:
     """The averaged network's loss on pictures that no training sees: the same pictures, noise and noise levels every time."""
 
-    def __init__(self, method: quality.Ours, images: np.ndarray) -> None:
+    def __init__(self, method: Ours, images: np.ndarray) -> None:
         self.method = method
         self.images = images
         config = method.config
@@ -56,7 +58,7 @@ def split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trained(
-    method: quality.Ours, held: HeldOut, minutes: float, until: float | None = None
+    method: Ours, held: HeldOut, minutes: float, until: float | None = None
 ) -> tuple[list[dict[str, float]], float]:
     """Trains for `minutes`, or until the held-out loss is `until`; the losses seen on the way, and the seconds it took."""
     seen: list[dict[str, float]] = [{"seconds": 0.0, "images": 0, "loss": held()}]
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
     small_config = preset(options.dataset, options.from_size, options.preset, **settings)
     images, held_out = pictures(options.from_size)
-    small = quality.Ours("small", small_config, images, device)
+    small = Ours("small", small_config, images, device)
     small_seen, _ = trained(small, HeldOut(small, held_out), options.minutes)
     model = checkpoint.Model(
         small_config, small.state.channels, (), small.state.step, 0, 0, None, small.state.ema.network.state_dict()
@@ -95,10 +97,10 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
     config = growing.fit(preset(options.dataset, options.size, options.preset, **settings), model.config)
     images, held_out = pictures(options.size)
-    scratch = quality.Ours("scratch", config, images, device)
+    scratch = Ours("scratch", config, images, device)
     scratch_seen, seconds = trained(scratch, HeldOut(scratch, held_out), options.minutes)
 
-    grown = quality.Ours("grown", config, images, device)
+    grown = Ours("grown", config, images, device)
     weights = growing.weights(model, grown.state.network, config, grown.state.channels)
     for network in (grown.state.network, *(average.network for average in grown.state.averages)):
         network.load_state_dict(weights)
@@ -143,7 +145,7 @@ def main() -> None:
         for seed in map(int, options.seeds.split(",")):
             path = options.results / f"{options.dataset}_{options.from_size}_to_{options.size}_s{seed}.json"
             result = run(options, seed)
-            quality.write(path, result)
+            write(path, result)
             results.append(result)
     except StudioError as error:
         sys.exit(f"error: {error}")

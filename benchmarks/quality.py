@@ -15,183 +15,32 @@ of benchmarks/distance.py, with the floor: what real pictures get.
 
 import argparse
 import collections
-import contextlib
 import dataclasses
-import json
 import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks import distance, encoder, machine
+from benchmarks.methods import Method, Ours, Theirs, make
+from benchmarks.records import read, write
 from benchmarks.tables.quality import of_quality
-from ddpm_core import atomic, devices, pictures, seeds
-from ddpm_core.config import PRESETS, RunConfig, preset
+from ddpm_core import devices, pictures
 from ddpm_core.data import catalogue
-from ddpm_core.data.batches import Batches
-from ddpm_core.diffusion import latents, objective, samplers, schedule
-from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.ema import PowerEMA, second_length
-from ddpm_core.training.loss import DiffusionLoss
-from ddpm_core.training.state import TrainingState
+from ddpm_core.errors import StudioError
 
 RESULTS = Path(__file__).parent / "results" / "quality"
 CLIP = 1.25
 LARGEST_GRID = 60_000  # bytes
 GLIMPSE = 60  # seconds: what is drawn until then is kept as a grid too
 _TRIAL_STEPS = 8  # of a copy that is thrown away: a schedule that must know its last step is told what they promise
-_SAMPLE_SEED = 1_000_000  # far from the seeds of training
-
-
-class Method(Protocol):
-    """One way to train, begun anew for each seed."""
-
-    name: str
-    parameters: int
-    batch_size: int
-
-    def step(self, done: float) -> Tensor:
-        """One optimizer step; `done` is the share of the time that is over. Returns the loss, 0-d."""
-
-    def sample(self, count: int, steps: int) -> np.ndarray:
-        """Pictures from the averaged weights, uint8 (count, C, H, W)."""
-
-
-# ---- ours
-
-
-class Ours:
-    """What ddpm_core/training/trainer.py does between two reports. `network` stands in for our own, as a control."""
-
-    def __init__(
-        self,
-        name: str,
-        config: RunConfig,
-        images: np.ndarray,
-        device: torch.device,
-        network: Callable[[], nn.Module] | None = None,
-    ) -> None:
-        self.name = name
-        self.config = config
-        self.device = device
-        self.batch_size = config.batch_size
-        self.state = state = TrainingState(config, images, device)
-        if network is not None:
-            torch.manual_seed(seeds.mix(config.seed, "weights"))
-            state.network = network().to(device)  # type: ignore[assignment]
-            state.ema = PowerEMA(state.network, config.ema_length)
-            state.second_ema = PowerEMA(state.network, second_length(config.ema_length))
-            state.optimizer = optimizers.build(state.network, config)
-        self.parameters = sum(weight.numel() for weight in state.network.parameters())
-        self.loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
-        self.network: Callable[..., Tensor] = state.network
-        if config.compile and devices.compile_pays(device):
-            self.network = torch.compile(state.network)
-
-    def step(self, done: float) -> Tensor:
-        config, state = self.config, self.state
-        total_steps = max(state.step + 1, round(state.step / done)) if done > 0 else None
-        optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step, total_steps))
-        if config.network.dropout:
-            torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-        loss = self.loss(self.network, state.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        state.step += 1
-        state.update_averages()
-        return loss.detach()
-
-    @torch.no_grad()
-    def sample(self, count: int, steps: int) -> np.ndarray:
-        config = self.config
-        denoise = objective.denoiser(self.state.ema.network, config.prediction)
-        levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max)
-        shape = (self.state.channels, config.size, config.size)
-        parts = []
-        for first in range(0, count, 250):
-            noise = latents.noise(range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count)), shape)
-            with devices.autocast(self.device, config.amp):
-                # Not today's default, which came later: all rows of this table and of the ablation are drawn by one.
-                walk = samplers.by_name("dpm++2m")(denoise, noise.to(self.device), levels)
-                *_, last = walk
-            parts.append(pictures.to_uint8(last.x0))
-        return np.concatenate(parts).transpose(0, 3, 1, 2)
-
-
-# ---- the peers
-
-
-class Theirs:
-    """A peer of benchmarks/peers.py, fed with pictures in an order drawn as ours is."""
-
-    def __init__(
-        self, key: str, images: np.ndarray, seed: int, device: torch.device, total_steps: int | None = None
-    ) -> None:
-        from benchmarks import peers
-
-        # Only diffusers' schedule wants to know where it ends.
-        settings = {} if key.startswith("lucidrains") else {"total_steps": total_steps or 1000}
-        self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, **settings)
-        self.name = self.peer.name
-        self.parameters = self.peer.network_parameters
-        self.batch_size = self.peer.batch_size
-        self.order = Batches(images, self.batch_size, seed, "cpu")
-        self.images = torch.tensor(images)
-        self.steps_made = 0
-
-    def step(self, done: float) -> Tensor:
-        batch = self.images[self.order.indices(self.steps_made)]
-        self.steps_made += 1
-        return self.peer.step(batch)
-
-    def sample(self, count: int, steps: int) -> np.ndarray:
-        return self.peer.sample(count, steps, _SAMPLE_SEED).numpy().transpose(0, 3, 1, 2)
-
-
-def make(
-    key: str,
-    images: np.ndarray,
-    dataset: str,
-    size: int,
-    seed: int,
-    device: torch.device,
-    total_steps: int | None = None,
-) -> Method:
-    """The method `key`: ours-cpu, ours-standard, the two controls with our recipe, or a peer's key.
-
-    Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
-    """
-    settings: dict[str, Any] = {"seed": seed, "device": str(device)}
-    kind, _, chosen = key.partition("-")
-    if kind == "ours" and chosen in PRESETS:
-        return Ours(f"ours, {chosen}", preset(dataset, size, chosen, **settings), images, device)
-    from benchmarks import peers
-
-    if key == "full-resolution":
-        config = preset(dataset, size, "cpu", network=peers.FULL_RESOLUTION, **settings)
-        return Ours("our full-resolution network, our recipe", config, images, device)
-    if key == "diffusers-network":
-        config = preset(dataset, size, "cpu", **settings)
-        return Ours(
-            "diffusers' network, our recipe", config, images, device,
-            lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size), config.schedule),
-        )  # fmt: skip
-    if key in peers.PEERS:
-        return Theirs(key, images, seed, device, total_steps)
-    ours = [f"ours-{name}" for name in PRESETS]
-    raise UsageError(
-        f"there is no method {key!r}: choose from {', '.join([*ours, 'full-resolution', 'diffusers-network', *peers.PEERS])}."
-    )
 
 
 # ---- the clock
@@ -254,10 +103,9 @@ def run(
     """Trains one method with one seed, judges it, writes its JSON and its grid."""
     device = devices.choose(options.device)
     minutes, size = options.minutes, options.size
-    total_steps = None
-    if key.partition("-")[0] != "ours" and key not in ("full-resolution", "diffusers-network"):
-        total_steps = _promised_steps(make(key, images, options.dataset, size, seed, device), minutes)
-    method = make(key, images, options.dataset, size, seed, device, total_steps)
+    method = make(key, images, options.dataset, size, seed, device)
+    if isinstance(method, Theirs):
+        method = make(key, images, options.dataset, size, seed, device, _promised_steps(method, minutes))
     seen: list[dict[str, Any]] = []
 
     def judge(seconds: float, steps: int, loss: float) -> np.ndarray:
@@ -337,18 +185,6 @@ def _save_grid(drawn: np.ndarray, path: Path) -> None:
             break
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.writing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text())
-    return None
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import distance, encoder, machine
-from benchmarks.quality import read, write
+from benchmarks.records import read, write
 from benchmarks.tables.samplers import of_samplers
 from ddpm_core import checkpoint, devices, pictures, seeds
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, TWO_CALLS

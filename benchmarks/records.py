@@ -1,0 +1,20 @@
+"""What a benchmark has measured so far, one JSON each: whole or not there, so that it goes on where it was ended."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ddpm_core import atomic
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.writing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None

@@ -1,0 +1,64 @@
+"""The recipe with one setting changed at a time: what benchmarks/ablation.py compares after as many pictures, and
+benchmarks/quality.py, by the same names, after as many minutes."""
+
+from typing import Any
+
+from ddpm_core.config import NetworkConfig
+
+V = {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"}
+EPS = {"prediction": "eps", "loss_weight": "simple", "noise_levels": "uniform"}
+ADAMW = {"optimizer": "adamw"}
+CLASSIC = {
+    **ADAMW,
+    "prediction": "eps",
+    "schedule": "linear",
+    "loss_weight": "simple",
+    "noise_levels": "independent",
+    "adam_beta2": 0.999,
+    "lr": 2e-4,
+    "decay_steps": 0,
+}
+
+
+def _network(**settings: Any) -> dict[str, Any]:
+    return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
+
+
+# What is changed against the preset `cpu` of 32 px, and what the table calls it.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "base": ("the default: EDM, log-normal levels of mean -0.4, Muon", {}),
+    # what the network predicts, and at which noise levels it learns
+    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2}),
+    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
+    "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
+    "v": ("v, min-SNR weight, uniform levels", V),
+    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v"}),
+    "v-independent": (
+        "v, min-SNR weight, each picture's level drawn by itself",
+        {**V, "noise_levels": "independent"},
+    ),
+    "eps": ("eps, unweighted, uniform levels", EPS),
+    "classic": ("all of the 2020 paper's recipe but its network, its batch and its average", CLASSIC),
+    # the optimizer
+    "adamw": ("AdamW", ADAMW),
+    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ADAMW}),
+    "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
+    "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
+    "half-rate": ("half the learning rate", {"lr": 1e-3}),
+    "double-rate": ("twice the learning rate", {"lr": 4e-3}),
+    "v-double-rate": ("v, min-SNR weight, uniform levels, twice the learning rate", {**V, "lr": 4e-3}),
+    "batch-16": ("batch 16", {"batch_size": 16}),
+    "batch-64": ("batch 64", {"batch_size": 64}),
+    "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "lr": 4e-3}),
+    "beta2-0.999": ("AdamW's beta2 0.999 (for the ends of the network)", {"adam_beta2": 0.999}),
+    "no-decay": ("no 1 / sqrt(step) decay of the rate", {"decay_steps": 0}),
+    "cooldown": ("a cool-down over the last fifth", {"cooldown": 0.2}),
+    # the average whose weights draw
+    "ema-0.05": ("average of length 0.05", {"ema_length": 0.05}),
+    "ema-0.15": ("average of length 0.15", {"ema_length": 0.15}),
+    # the pictures
+    "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
+    # the network: the same work per picture at full resolution and with larger patches
+    "patch-1": ("patch 1, narrower", _network(width=32, multipliers=(1, 2, 3), patch=1)),
+    "patch-4": ("patch 4, wider", _network(width=128, multipliers=(1, 2), patch=4)),
+}  # fmt: skip
