@@ -51,7 +51,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "batch-64": ("batch 64", {"batch_size": 64}),
     "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "lr": 4e-3}),
     "beta2-0.999": ("AdamW's beta2 0.999 (for the ends of the network)", {"adam_beta2": 0.999}),
-    "no-decay": ("no 1 / sqrt(step) decay of the rate", {"decay_steps": 0}),
     "cooldown": ("a cool-down over the last fifth", {"cooldown": 0.2}),
     # the average whose weights draw
     "ema-0.05": ("average of length 0.05", {"ema_length": 0.05}),
