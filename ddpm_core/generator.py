@@ -118,7 +118,9 @@ class Generator:
 
     def snapshot(self, step: int | None = None) -> tuple[Path, int]:
         """What `early` loads: the file of this model's run, and the step that it is of. Raises `UsageError` if there is none."""
-        found = Run.of(self.path).young(self.model.step, step)
+        found = None
+        with contextlib.suppress(UsageError):  # a folder that is no run's has no snapshots
+            found = Run.of(self.path).young(self.model.step, step)
         if found is None:
             why = "no early snapshot beside" if step is None else f"no snapshot of step {step:,} any more beside"
             raise UsageError(f"there is {why} {self.path}, which autoguidance goes away from: leave it at 1.")

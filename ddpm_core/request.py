@@ -26,16 +26,14 @@ class How:
     eta: float = 0.0  # 0 to 1, for ddim alone: how much of the noise is drawn anew at each step
     # For a model that knows classes: of all pictures, or one for each; -1 = any. May be mixtures (diffusion/mixing.py).
     classes: int | Sequence[Told] | None = None
-    guidance: float = (
-        1.0  # 0 to 20: how much more of the class than the model learned; a step is two network calls then
-    )
+    # 0 to 20: how much more of the class than the model learned; a step is two network calls then.
+    guidance: float = 1.0
     guidance_interval: Interval = EVERYWHERE  # only at these noise levels sigma / alpha, (low, high]
     # 0 to 20: how far away from what the model drew when it was young (`Generator.early`). Needs no classes; in the middle of the
     # walk a step is one network call more.
     autoguidance: float = 1.0
-    young: int | None = (
-        None  # the training step of the snapshot that this is; None for the earliest one that the run kept
-    )
+    # The training step of the snapshot that this is; None for the earliest one that the run kept.
+    young: int | None = None
 
     def __post_init__(self) -> None:
         samplers.by_name(self.sampler)

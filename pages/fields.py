@@ -42,8 +42,8 @@ def autoguided(card: shelf.Card, strength: Any) -> dict[str, Any]:
     """
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 20:
         raise UsageError(t("generation.autoguidance.range", value=repr(strength)[:40]))
-    young = shelf.young(card)
-    return {"autoguidance": float(strength), "young": young} if strength != 1 and young is not None else {}
+    young = shelf.young(card) if strength != 1 else None
+    return {} if young is None else {"autoguidance": float(strength), "young": young}
 
 
 def whole(name: str, value: Any, low: int, high: int, example: int) -> int:

@@ -60,7 +60,7 @@ class Control:
         with self._changed:
             if not getattr(self, flag):
                 return False
-            # Only now: a signal's handler may have set it since the line above, and would be forgotten if it was taken unseen.
+            # Not read and cleared in one go: a request that a signal's handler makes between the two would be forgotten.
             setattr(self, flag, False)
             return True
 

@@ -81,6 +81,11 @@ def test_an_early_snapshot_of_the_run_is_a_guide(tmp_path):
     for refused in (generator.early, lambda: last(generator.sample([0], 4, autoguidance=2))):
         with pytest.raises(UsageError, match=r"no early snapshot beside .*ddpm_final\.pt"):
             refused()
+    elsewhere = tmp_path / "a folder of mine"
+    elsewhere.mkdir()
+    checkpoint.save_model(elsewhere / "model.pt", dataclasses.replace(a_model(), step=700))
+    with pytest.raises(UsageError, match=r"no early snapshot beside .*model\.pt"):
+        Generator.load(elsewhere / "model.pt", "cpu").snapshot()
     run.averages.mkdir()
     for step in (256, 512, 1024):
         weights = {name: weight.half() for name, weight in a_model(seed=step).weights.items()}
