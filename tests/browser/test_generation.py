@@ -86,6 +86,7 @@ def test_asking_anew_takes_back_what_was_asked(page, studio, toy_run):
     page.locator("#canvas img").wait_for()
     set_number(page, "samples", 2)
     set_number(page, "steps", 3)
+    page.wait_for_function("Studio.how.values.steps === 3")  # with 200 it would take a crowded machine a minute
     page.get_by_role("button", name="Generate").click()
     line(page).get_by_text("2 pictures in").wait_for()
     page.wait_for_timeout(700)
