@@ -25,11 +25,12 @@ class Method(Protocol):
     """One way to train, begun anew for each seed."""
 
     name: str
+    network: nn.Module
     parameters: int
     batch_size: int
 
     def step(self, done: float) -> Tensor:
-        """One optimizer step; `done` is the share of the time that is over. Returns the loss, 0-d."""
+        """One optimizer step; `done` is the share of the run that is over, 0 where nobody knows. Returns the loss, 0-d."""
 
     def sample(self, count: int, steps: int) -> np.ndarray:
         """Pictures from the averaged weights, uint8 (count, C, H, W)."""
@@ -60,11 +61,12 @@ class Ours:
             state.ema = PowerEMA(state.network, config.ema_length)
             state.second_ema = PowerEMA(state.network, second_length(config.ema_length))
             state.optimizer = optimizers.build(state.network, config)
-        self.parameters = sum(weight.numel() for weight in state.network.parameters())
+        self.network: nn.Module = state.network
+        self.parameters = sum(weight.numel() for weight in self.network.parameters())
         self.loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
-        self.network: Callable[..., Tensor] = state.network
+        self.call: Callable[..., Tensor] = self.network
         if config.compile and devices.compile_pays(device):
-            self.network = torch.compile(state.network)
+            self.call = torch.compile(self.network)
 
     def step(self, done: float) -> Tensor:
         config, state = self.config, self.state
@@ -72,7 +74,7 @@ class Ours:
         optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step, total_steps))
         if config.network.dropout:
             torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-        loss = self.loss(self.network, state.step)
+        loss = self.loss(self.call, state.step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
         state.optimizer.step()
@@ -113,16 +115,20 @@ class Theirs:
         settings = {} if key.startswith("lucidrains") else {"total_steps": total_steps or 1000}
         self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, **settings)
         self.name = self.peer.name
+        self.network = self.peer.network
         self.parameters = self.peer.network_parameters
         self.batch_size = self.peer.batch_size
         self.order = Batches(images, self.batch_size, seed, "cpu")
-        self.images = torch.tensor(images)
+        self.images = torch.tensor(images).to(device)
         self.steps_made = 0
 
     def step(self, done: float) -> Tensor:
-        batch = self.images[self.order.indices(self.steps_made)]
+        batch = self.images[self.order.indices(self.steps_made).to(self.images.device)]
         self.steps_made += 1
-        return self.peer.step(batch)
+        loss = self.peer.step(batch)
+        if not self.peer.amp:
+            loss.item()  # both packages' own loops show the loss of every step
+        return loss
 
     def sample(self, count: int, steps: int) -> np.ndarray:
         return self.peer.sample(count, steps, _SAMPLE_SEED).numpy().transpose(0, 3, 1, 2)
@@ -136,18 +142,19 @@ def make(
     seed: int,
     device: torch.device,
     total_steps: int | None = None,
+    **changed: Any,
 ) -> Method:
     """The method `key`: ours-cpu, ours-standard, one of benchmarks/variants.py, the two controls with our recipe, or a peer's key.
 
-    Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
+    `changed` are settings of `RunConfig` for those with our recipe. Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
     """
-    settings: dict[str, Any] = {"seed": seed, "device": str(device)}
+    settings: dict[str, Any] = {"seed": seed, "device": str(device), **changed}
     kind, _, chosen = key.partition("-")
     if kind == "ours" and chosen in PRESETS:
         return Ours(f"ours, {chosen}", preset(dataset, size, chosen, **settings), images, device)
     if key in VARIANTS:
-        title, changed = VARIANTS[key]
-        return Ours(f"ours, {title}", preset(dataset, size, "cpu", **settings, **changed), images, device)
+        title, variant = VARIANTS[key]
+        return Ours(f"ours, {title}", preset(dataset, size, "cpu", **(settings | variant)), images, device)
     from benchmarks import peers
 
     if key == "full-resolution":

@@ -39,6 +39,9 @@ class Peer(Protocol):
     amp: bool
 
     @property
+    def network(self) -> nn.Module: ...
+
+    @property
     def network_parameters(self) -> int: ...
 
     def step(self, images: Tensor) -> Tensor:

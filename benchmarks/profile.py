@@ -20,7 +20,10 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import machine, throughput
+from benchmarks import machine, peers
+from benchmarks.peak import fastest_convolution, flops, synchronize
+from benchmarks.rows import begin
+from benchmarks.throughput import ROWS
 from ddpm_core import devices
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
@@ -46,28 +49,27 @@ def kind_of(name: str) -> str:
 
 def measure(key: str, images: np.ndarray, steps: int, device: torch.device) -> dict[str, Any]:
     """Milliseconds a step by kind of work; `wall` is that of a step without the profiler."""
-    config = throughput.config_of(throughput.ROWS[key], images.shape[2], device)
-    trained = throughput.OurRecipe(config, images, device, None)
-    for step in range(2):
-        trained.train_step(step)
+    trained = begin(ROWS[key], images, device)
+    for _ in range(2):
+        trained.step(0.0)
     start = time.perf_counter()
-    for step in range(2, 2 + steps):
-        trained.train_step(step)
-    throughput.synchronize(device)
+    for _ in range(steps):
+        trained.step(0.0)
+    synchronize(device)
     wall = 1000 * (time.perf_counter() - start) / steps
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=kinds, with_flops=True) as seen:
-        for step in range(2 + steps, 2 + 2 * steps):
-            trained.train_step(step)
-        throughput.synchronize(device)
+        for _ in range(steps):
+            trained.step(0.0)
+        synchronize(device)
     spent: defaultdict[str, float] = defaultdict(float)
     for event in seen.key_averages():
         own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
         spent[kind_of(event.key)] += own / 1000 / steps
     return {
-        "batch_size": config.batch_size,
-        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
-        "gflops_an_image": throughput.flops(trained.network, images.shape[1], images.shape[2]) / 1e9,
+        "batch_size": trained.batch_size,
+        "parameters": trained.parameters,
+        "gflops_an_image": flops(trained.network, images.shape[1], images.shape[2]) / 1e9,
         "wall": round(wall, 1),
         "milliseconds": {kind: round(spent[kind], 1) for kind in (*KINDS, REST)},
     }
@@ -84,21 +86,19 @@ def main() -> None:
     options = parser.parse_args()
     try:
         device = devices.choose(options.device)
-        devices.keep_freed_memory()
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
         rows = {}
         for key in options.rows.split(","):
-            if key not in throughput.ROWS or throughput.ROWS[key].peer:
+            if key not in ROWS or ROWS[key].method in peers.PEERS:
                 raise UsageError(f"there is no row {key!r} of ours: choose from cpu, standard, full, full_float32.")
             rows[key] = measure(key, images, options.steps, device)
             print(key, json.dumps(rows[key]), flush=True)
-        shapes = throughput.SHAPES_CUDA if device.type == "cuda" else throughput.SHAPES
         kind = torch.bfloat16 if devices.bfloat16_pays(device) else torch.float32
-        fastest = throughput.peak(kind, device, shapes, 3.0)
+        fastest = fastest_convolution(kind, device, 3.0)
     except StudioError as error:
         sys.exit(f"profile: {error}")
     about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]))
-    titles = {key: throughput.ROWS[key].title for key in rows}
+    titles = {key: ROWS[key].title for key in rows}
     found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,15 +1,17 @@
 """The speed table: its steps, its arithmetic, and that the pages say what the results say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import machine, peers, throughput
+from benchmarks import machine, methods, peers, rows, throughput
+from benchmarks.peak import flops
 from benchmarks.tables.pages import PAGES, renewed
 from ddpm_core.config import NetworkConfig, RunConfig
-from ddpm_core.errors import UsageError
+from ddpm_core.errors import StudioError, UsageError
 
 CPU = torch.device("cpu")
 SHAPE = (1, 16, 16)
@@ -18,6 +20,11 @@ SHAPE = (1, 16, 16)
 @pytest.fixture
 def images():
     return np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
+
+
+@pytest.fixture
+def coloured():
+    return np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
 
 
 def test_the_pages_say_what_the_results_say():
@@ -54,12 +61,23 @@ def test_a_table_is_written_from_its_results(tmp_path):
 
 def test_our_row_trains_as_the_trainer_does(images):
     config = RunConfig("toy", 16, network=NetworkConfig(16, (1, 2), attention=()), batch_size=4, device="cpu")
-    ours = throughput.OurRecipe(config, images, CPU, None)
+    ours = methods.Ours("ours", config, images, CPU)
     before = [weight.clone() for weight in ours.state.ema.network.parameters()]
-    turn, step = throughput.take_turn(ours.train_step, 0, 0.1, 4, CPU)
-    assert turn.steps >= 1 and turn.images_per_second > 0 and step == ours.state.step == turn.steps + 1
+    turn = rows.take_turn(lambda: ours.step(0.0), 0.1, 4, CPU)
+    assert turn.steps >= 1 and turn.images_per_second > 0 and ours.state.step == turn.steps + 1
     assert any(not torch.equal(*pair) for pair in zip(before, ours.state.ema.network.parameters(), strict=True))
-    assert throughput.flops(ours.network, 1, 16) > 0
+    assert flops(ours.network, 1, 16) > 0
+
+
+@pytest.mark.parametrize("key", [key for key, row in throughput.ROWS.items() if row.method not in peers.PEERS])
+def test_each_row_of_ours_begins_and_steps(key, coloured):
+    if key == "their_network":
+        pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
+    row = replace(throughput.ROWS[key], settings={**throughput.ROWS[key].settings, "batch_size": 2})
+    method = rows.begin(row, coloured, CPU)
+    assert method.batch_size == 2 and method.config.amp == row.amp and method.step(0.0).isfinite()
+    assert method.parameters == sum(weight.numel() for weight in method.network.parameters())
+    assert flops(method.network, 3, 32) > 1e8
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -77,16 +95,31 @@ def test_a_peer_learns_and_draws(key, images):
     drawn = peer.sample(2, steps=2, seed=1)
     assert drawn.shape == (2, 16, 16, 1) and drawn.dtype == torch.uint8
     assert torch.equal(drawn, peer.sample(2, steps=2, seed=1))
-    assert throughput.flops(peer.network, 1, 16) > 1e8
+    assert flops(peer.network, 1, 16) > 1e8
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_diffusers_network_learns_with_our_recipe(images):
     pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
     config = RunConfig("toy", 16, batch_size=2, device="cpu")
-    ours = throughput.OurRecipe(config, images, CPU, peers.Levelled(peers.diffusers_network(1, 16)))
-    ours.train_step(0)
-    assert ours.state.network is ours.network and torch.isfinite(ours.state.loss_sum)
+    ours = methods.Ours("control", config, images, CPU, lambda: peers.Levelled(peers.diffusers_network(1, 16)))
+    assert ours.state.network is ours.network and isinstance(ours.network, peers.Levelled)
+    before = [weight.clone() for weight in ours.network.parameters()]
+    assert ours.step(0.0).isfinite()
+    assert any(not torch.equal(*pair) for pair in zip(before, ours.network.parameters(), strict=True))
+
+
+def test_a_row_lives_in_a_process_of_its_own(coloured):
+    child = rows.Child("toy", rows.Row("toy", False, "ours-cpu", {"batch_size": 2}), coloured, "cpu")
+    assert child.about["batch_size"] == 2 and child.about["parameters"] > 1e6 and not child.about["bfloat16"]
+    assert child.turn(0.1)["images_per_second"] > 0
+    child.end()
+    assert child.process.exitcode == 0
+
+
+def test_a_row_that_cannot_begin_says_why(coloured):
+    with pytest.raises(StudioError, match="^row toy: there is no method 'nothing': choose from ours-cpu, "):
+        rows.Child("toy", rows.Row("toy", False, "nothing"), coloured, "cpu")
 
 
 def test_a_level_of_our_table_is_its_own_time_step():
