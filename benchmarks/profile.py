@@ -4,8 +4,8 @@
     python -m benchmarks.profile --rows cpu,full --steps 5
 
 Uses torch's profiler around the step that benchmarks/throughput.py times. Convolutions are also told in GFLOP/s beside the
-fastest convolution that the machine can do. Writes benchmarks/results/profile.json; `profile_before.json` there is the same
-command at the commit that its foot names.
+fastest convolution that the machine can do. Writes benchmarks/results/profile.json; `profile_before.json` beside it is the same
+file, run in the tree of the commit that its foot names, before the network and the optimizer were made fast.
 """
 
 import argparse
