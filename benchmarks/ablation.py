@@ -88,7 +88,9 @@ def main() -> None:
 
 
 def _main(options: argparse.Namespace) -> None:
-    variants = options.only.split(",") if options.only else list(VARIANTS)
+    # At 32 px levels that are not shifted are the default's.
+    every = [variant for variant in VARIANTS if (variant, options.size) != ("unshifted", 32)]
+    variants = options.only.split(",") if options.only else every
     for variant in variants:
         if variant not in VARIANTS:
             raise UsageError(f"there is no variant {variant!r}: choose from {', '.join(VARIANTS)}.")

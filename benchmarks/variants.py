@@ -24,13 +24,14 @@ def _network(**settings: Any) -> dict[str, Any]:
     return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
 
 
-# What is changed against the preset `cpu` of 32 px, and what the table calls it.
+# What is changed against the preset `cpu`, and what the table calls it.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "base": ("the default: EDM, log-normal levels of mean -0.4, Muon", {}),
+    "base": ("the default: EDM, log-normal levels, Muon", {}),
     # what the network predicts, and at which noise levels it learns
     "mean-1.2": ("mean -1.2", {"noise_mean": -1.2}),
     "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
     "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
+    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
     "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v"}),
     "v-independent": (
