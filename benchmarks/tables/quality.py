@@ -58,8 +58,10 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
 
 
 def reached(runs: list[dict[str, Any]], distance: float) -> str:
-    """The first look at which the median over the seeds was at `distance` or below."""
+    """The first look at which the median over the seeds was at `distance` or below; "" where nobody looked before the end."""
     looks = sorted({mark["seconds"] for run in runs for mark in run["marks"]})
+    if len(looks) < 2:
+        return ""
     for seconds in looks:
         seen = [mark["frechet"] for run in runs for mark in run["marks"] if mark["seconds"] == seconds]
         if statistics.median(seen) <= distance:
