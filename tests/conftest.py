@@ -11,6 +11,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 pytest.register_assert_rewrite("tests.browser.hands", "tests.inference_cli.line")
 
 
+def pytest_xdist_auto_num_workers():
+    """How many files are tested at a time: one more than there are cores, as tests in a browser mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def toy_run():
     """toy_run(root, name, size=16, channels=3, seed=0, classes=0): a run with a model that was never trained, but whose pictures
