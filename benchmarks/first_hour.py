@@ -9,15 +9,13 @@ already in the results is made anew. A run that broke off goes on with the same 
 """
 
 import argparse
-import datetime
 import json
-import platform
+import sys
 import threading
 from pathlib import Path
 
-import torch
-
-from ddpm_core import devices, pictures
+from benchmarks import machine
+from ddpm_core import pictures
 from ddpm_core.beginning import new_run
 from ddpm_core.config import preset
 from ddpm_core.generator import Generator
@@ -78,11 +76,7 @@ def keep(run: Run, minutes: float) -> None:
     path = RESULTS / "first_hour.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known[f"{minutes:g} minutes"] = {
-        "date": datetime.date.today().isoformat(),
-        "command": "python -m benchmarks.first_hour",
-        "device": devices.describe(devices.choose("auto")),
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        **machine.describe(" ".join(["python -m benchmarks.first_hour", *sys.argv[1:]])),
         "steps": row["step"],
         "images_seen": row["images"],
         "images_per_second_overall": round(row["images"] / row["seconds"], 1),
