@@ -25,7 +25,7 @@ from benchmarks.records import read, write
 from benchmarks.tables.quality import of_ablation
 from benchmarks.variants import VARIANTS
 from ddpm_core import devices
-from ddpm_core.config import preset
+from ddpm_core.config import PRESETS, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
@@ -38,7 +38,9 @@ def run(
     """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
     device = devices.choose(options.device)
     title, settings = VARIANTS[variant]
-    config = preset(options.dataset, options.size, "cpu", **{"seed": seed, "device": options.device, **settings})
+    config = preset(
+        options.dataset, options.size, options.preset, **{"seed": seed, "device": options.device, **settings}
+    )
     method = Ours(title, config, images, device)
     steps = -(-options.images // config.batch_size)
     seconds, losses = [], []
@@ -55,6 +57,7 @@ def run(
         "seed": seed,
         "dataset": options.dataset,
         "size": options.size,
+        "preset": options.preset,
         "images": steps * config.batch_size,
         "parameters": method.parameters,
         "images_per_second": round(config.batch_size / statistics.median(seconds), 1),
@@ -71,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="what is changed, one setting at a time")
     parser.add_argument("--images", type=int, default=40_000, help="pictures seen in training")
     parser.add_argument("--only", help="variants, with commas between them; without: all")
     parser.add_argument("--seeds", default="0")
@@ -102,7 +106,8 @@ def _main(options: argparse.Namespace) -> None:
     results = []
     for seed in map(int, options.seeds.split(",")):
         for variant in variants:
-            path = options.results / f"{options.dataset}_{options.size}_{options.images}_{variant}_s{seed}.json"
+            of = "" if options.preset == "cpu" else f"_{options.preset}"
+            path = options.results / f"{options.dataset}_{options.size}{of}_{options.images}_{variant}_s{seed}.json"
             result = read(path)
             if result is None:
                 result = run(variant, seed, options, images, real)

@@ -19,7 +19,6 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,9 +32,11 @@ from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
 from ddpm_core.data import catalogue, places
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
+from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
 from ddpm_core.training.step import Gradients
+from ddpm_core.training.steps import Steps
 
 RESULTS = Path(__file__).parent / "results" / "data_path.json"
 FIXED = "fixed"
@@ -58,13 +59,14 @@ class Fixed:
         return None
 
 
-class Steps:
+class Row:
     """The trainer's own steps, less its reports. All rows share `state`."""
 
-    def __init__(self, state: TrainingState, network: Callable[..., Tensor], batches: Batches) -> None:
-        self.state, self.network, self.where = state, network, batches.where
+    def __init__(self, state: TrainingState, batches: Batches) -> None:
+        self.state, self.where = state, batches.where
         loss = DiffusionLoss(state.config, batches, state.device)
-        self.gradients = Gradients(state, loss, lambda line: print(line, file=sys.stderr))
+        gradients = Gradients(state, loss, _tell)
+        self.make_step = Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
         self.step = 0
 
     def block(self, count: int) -> float:
@@ -77,9 +79,7 @@ class Steps:
     def _make(self, count: int) -> None:
         state = self.state
         for _ in range(count):
-            self.gradients(self.network, self.step)
-            state.precision.step(state.optimizer, state.network, state.config.grad_clip)
-            state.optimizer.zero_grad()
+            self.make_step(self.step)
             self.step += 1
             state.step += 1
             state.update_averages()
@@ -87,19 +87,24 @@ class Steps:
             torch.cuda.synchronize(state.device)
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, device: torch.device) -> dict[str, Any]:
     """`images` as the catalogue gives them, memory-mapped."""
     state = TrainingState(config, images, device)
-    network: Callable[..., Tensor] = state.network
+    state.compiled_from = None
     if config.compile and devices.compile_pays(device):
-        network = torch.compile(state.network)
+        state.compiled_from = 0
+        state.use_layout(True)
 
     def batches(data_on: str) -> Batches:
         return Batches(images, config.batch_size, config.seed, device, data_on=data_on)
 
-    steps = {row: Steps(state, network, batches(row)) for row in ROWS if row not in (FIXED, AGAIN)}
+    steps = {row: Row(state, batches(row)) for row in ROWS if row not in (FIXED, AGAIN)}
     for row in (FIXED, AGAIN):
-        steps[row] = Steps(state, network, cast(Batches, Fixed(batches("memory"))))
+        steps[row] = Row(state, cast(Batches, Fixed(batches("memory"))))
     for row in ROWS:
         steps[row].block(2)  # chooses kernels, and fills the system's cache
     count = max(3, round(seconds / steps[FIXED].block(2)))

@@ -1,5 +1,6 @@
 """The ways to train that are compared: ours as it is or with one thing changed, the peers, and the controls between them."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,9 +15,12 @@ from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.ema import PowerEMA, second_length
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
+from ddpm_core.training.step import Gradients
+from ddpm_core.training.steps import Steps
 
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
 
@@ -63,25 +67,22 @@ class Ours:
             state.optimizer = optimizers.build(state.network, config)
         self.network: nn.Module = state.network
         self.parameters = sum(weight.numel() for weight in self.network.parameters())
-        self.loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
-        self.call: Callable[..., Tensor] = self.network
+        loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
+        state.compiled_from = None
         if config.compile and devices.compile_pays(device):
-            self.call = torch.compile(self.network)
+            state.compiled_from = 0  # nobody waits for a first picture here
+            state.use_layout(True)
+        gradients = Gradients(state, loss, _tell)
+        self.make_step = Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
 
     def step(self, done: float) -> Tensor:
         config, state = self.config, self.state
         total_steps = max(state.step + 1, round(state.step / done)) if done > 0 else None
         optimizers.set_learning_rate(state.optimizer, optimizers.learning_rate(config, state.step, total_steps))
-        if config.network.dropout:
-            torch.manual_seed(seeds.mix(config.seed, "dropout", state.step))
-        loss = self.loss(self.call, state.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip)
-        state.optimizer.step()
-        state.optimizer.zero_grad()
+        loss, _ = self.make_step(state.step)
         state.step += 1
         state.update_averages()
-        return loss.detach()
+        return loss
 
     @torch.no_grad()
     def sample(self, count: int, steps: int) -> np.ndarray:
@@ -98,6 +99,11 @@ class Ours:
                 *_, last = walk
             parts.append(pictures.to_uint8(last.x0))
         return np.concatenate(parts).transpose(0, 3, 1, 2)
+
+
+def _tell(line: str) -> None:
+    """What a run would say: that it compiles, that something does not work here."""
+    print(line, file=sys.stderr, flush=True)
 
 
 # ---- the peers
@@ -142,11 +148,12 @@ def make(
     seed: int,
     device: torch.device,
     total_steps: int | None = None,
+    base: str = "cpu",
     **changed: Any,
 ) -> Method:
     """The method `key`: ours-cpu, ours-standard, one of benchmarks/variants.py, the two controls with our recipe, or a peer's key.
 
-    `changed` are settings of `RunConfig` for those with our recipe. Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
+    Variants and controls are those of the preset `base`. `changed` are settings of `RunConfig` for those with our recipe. Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
     """
     settings: dict[str, Any] = {"seed": seed, "device": str(device), **changed}
     kind, _, chosen = key.partition("-")
@@ -154,14 +161,14 @@ def make(
         return Ours(f"ours, {chosen}", preset(dataset, size, chosen, **settings), images, device)
     if key in VARIANTS:
         title, variant = VARIANTS[key]
-        return Ours(f"ours, {title}", preset(dataset, size, "cpu", **(settings | variant)), images, device)
+        return Ours(f"ours, {title}", preset(dataset, size, base, **(settings | variant)), images, device)
     from benchmarks import peers
 
     if key == "full-resolution":
         config = preset(dataset, size, "cpu", network=peers.FULL_RESOLUTION, **settings)
         return Ours("our full-resolution network, our recipe", config, images, device)
     if key == "diffusers-network":
-        config = preset(dataset, size, "cpu", **settings)
+        config = preset(dataset, size, base, **settings)
         return Ours(
             "diffusers' network, our recipe", config, images, device,
             lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size), config.schedule),

@@ -60,5 +60,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
     # the network: the same work per picture at full resolution and with larger patches
     "patch-1": ("patch 1, narrower", _network(width=32, multipliers=(1, 2, 3), patch=1)),
+    "two-blocks": (
+        "two narrower blocks a level (of `standard` at 64 px, before it)",
+        {"network": NetworkConfig(width=144, multipliers=(1, 2, 3), blocks=2, attention=(1, 2), dropout=0.1)},
+    ),
     "patch-4": ("patch 4, wider", _network(width=128, multipliers=(1, 2), patch=4)),
 }  # fmt: skip

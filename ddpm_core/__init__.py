@@ -15,3 +15,7 @@ __version__ = "0.1.0"
 # and its browser, a thread that spins takes the core from the one it waits for, and training falls to a third of its pace.
 # A short spin keeps nearly all of the quiet machine's pace. It counts only if torch is not imported yet; your own setting wins.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+# NVIDIA: with workspaces of a fixed size, products of matrices have the same bits from start to start (devices.repeatable). It counts
+# only if it is there before a card is first used.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -3,8 +3,13 @@
 `standard` follows the model sizes of the guide (about 35, 145, 380 and 890 MB as float32). `cpu` learns on two processor cores:
 feature maps of at most 32 x 32, and attention in the middle alone. (Measured on OpenMoji at 32 px, 100 seconds on one core:
 attention on the second level too costs a quarter of the pace, validation loss 0.041 instead of 0.037.) `small` is the standard
-network with about a third of its weights, for cards of 4 to 6 GB and patient processors; `large` has 2 to 2.5 times as many, for
-cards of 24 GB. Their rates follow from the standard one's: the wider, the lower. (Not tried yet.) `classic` has the 2020 paper's
+network with about a third of its weights, for cards of 4 to 6 GB and patient processors; `large` has 2 to 2.6 times as many, for
+cards of 24 GB. Their rates follow from the standard one's: the wider, the lower. (Not tried yet.)
+
+From 64 px on `standard` and `large` have widths that are multiples of 64, and few blocks: a card's matrix units take 64 or 128
+channels at once. (Measured on an H200, convolutions of 64 maps of 32 x 32, bfloat16, forward and backward: 205 TFLOP/s with 144
+channels, 501 with 192. A whole recorded step at 64 px, 36 million weights: 15 ms with one block of 192, 384 and 576 channels a
+level, 23 ms with two of 144, 288 and 432.) `classic` has the 2020 paper's
 widths, levels and attention where its maps are 16 x 16, from its CIFAR-10 (32 px) and LSUN (256 px) models; the sizes between are
 ours. Full resolution everywhere: a reference, not a fast one.
 """
@@ -41,31 +46,31 @@ class Row(NamedTuple):
 TABLE: dict[tuple[str, int], Row] = {
     #                  network                                                  recipe        cost
     # preset    px         width levels             blocks patch attn. dropout  batch  lr     weights  GFLOP  mixed   full
-    ("cpu", 32):       Row( 64, (1, 2),             1, 2, (),     0.0,           32,  2e-3,     1.48,  0.211,   1.74,   2.11),
-    ("cpu", 64):       Row( 64, (1, 2),             1, 4, (),     0.0,           32,  2e-3,     1.53,  0.232,   1.83,   2.19),
-    ("cpu", 96):       Row( 64, (1, 2, 2),          1, 4, (),     0.0,           32,  7e-4,     2.44,  0.491,   3.80,   4.49),
-    ("cpu", 128):      Row( 64, (1, 2, 2),          1, 4, (),     0.0,           32,  7e-4,     2.44,  0.873,   6.76,   7.97),
-    ("cpu", 256):      Row( 64, (1, 2, 2),          1, 8, (),     0.0,           32,  7e-4,     2.64,   1.21,   8.23,   9.15),
-    ("small", 32):     Row( 56, (1, 2, 3),          1, 2, (1, 2), 0.05,          64,  1e-3,     3.12,  0.204,   1.81,   2.31),
-    ("small", 64):     Row( 80, (1, 2, 3),          2, 2, (1, 2), 0.05,          32,  5e-4,     11.0,   3.24,   19.3,   24.4),
-    ("small", 96):     Row( 96, (1, 2, 3),          2, 2, (1, 2), 0.05,          32,  3e-4,     15.9,   11.0,   52.1,   65.8),
-    ("small", 128):    Row( 96, (1, 2, 3, 4),       2, 2, (2, 3), 0.05,          32,  3e-4,     32.1,   17.9,   83.6,    101),
-    ("small", 256):    Row(208, (1, 2, 3),          2, 4, (1, 2), 0.05,          16,  2e-4,     74.5,   90.9,    202,    254),
-    ("standard", 32):  Row( 96, (1, 2, 3),          1, 2, (1, 2), 0.1,          128,  6e-4,     9.11,  0.588,   3.09,   3.94),
-    ("standard", 64):  Row(144, (1, 2, 3),          2, 2, (1, 2), 0.1,           64,  3e-4,     35.7,   10.2,   34.7,   43.8),
-    ("standard", 96):  Row(160, (1, 2, 3),          2, 2, (1, 2), 0.1,           32,  2e-4,     44.0,   29.2,   86.7,    110),
-    ("standard", 128): Row(168, (1, 2, 3, 4),       2, 2, (2, 3), 0.1,           32,  2e-4,     98.2,   54.3,    146,    176),
-    ("standard", 256): Row(352, (1, 2, 3),          2, 4, (1, 2), 0.1,           16,  1e-4,      213,    249,    340,    429),
-    ("large", 32):     Row(112, (1, 2, 3),          2, 2, (1, 2), 0.1,          128,  5e-4,     21.6,   1.51,   6.77,   8.55),
-    ("large", 64):     Row(224, (1, 2, 3),          2, 2, (1, 2), 0.1,           64,  2e-4,     86.2,   24.3,   53.9,   68.1),
-    ("large", 96):     Row(240, (1, 2, 3),          2, 2, (1, 2), 0.1,           32,  1.3e-4,   98.9,   64.2,    130,    164),
-    ("large", 128):    Row(256, (1, 2, 3, 4),       2, 2, (2, 3), 0.1,           32,  1.3e-4,    228,    125,    222,    268),
-    ("large", 256):    Row(512, (1, 2, 3),          2, 4, (1, 2), 0.1,           16,  7e-5,      450,    517,    493,    623),
-    ("classic", 32):   Row(128, (1, 2, 2, 2),       2, 1, (1,),   0.1,          128,  2e-4,     24.0,   6.76,   28.1,   35.0),
-    ("classic", 64):   Row(128, (1, 2, 2, 2),       2, 1, (2,),   0.1,          128,  2e-4,     24.0,   24.6,    101,    121),
-    ("classic", 96):   Row(128, (1, 2, 2, 2),       2, 1, (3,),   0.0,           64,  2e-5,     24.0,   53.9,    214,    254),
-    ("classic", 128):  Row(128, (1, 1, 2, 2, 4),    2, 1, (3,),   0.0,           64,  2e-5,     45.6,   68.7,    331,    393),
-    ("classic", 256):  Row(128, (1, 1, 2, 2, 4, 4), 2, 1, (4,),   0.0,           64,  2e-5,     73.1,    275,   1317,   1559),
+    ("cpu", 32):       Row( 64, (1, 2),             1, 2, (),     0.0,          32,  2e-3,    1.48,  0.211,  1.08,   2.11),
+    ("cpu", 64):       Row( 64, (1, 2),             1, 4, (),     0.0,          32,  2e-3,    1.53,  0.232,  1.17,   2.19),
+    ("cpu", 96):       Row( 64, (1, 2, 2),          1, 4, (),     0.0,          32,  7e-4,    2.44,  0.491,  2.41,   4.49),
+    ("cpu", 128):      Row( 64, (1, 2, 2),          1, 4, (),     0.0,          32,  7e-4,    2.44,  0.873,  4.28,   7.97),
+    ("cpu", 256):      Row( 64, (1, 2, 2),          1, 8, (),     0.0,          32,  7e-4,    2.64,   1.21,  5.76,   9.15),
+    ("small", 32):     Row( 56, (1, 2, 3),          1, 2, (1, 2), 0.05,         64,  1e-3,    3.12,  0.204,  1.20,   2.31),
+    ("small", 64):     Row( 80, (1, 2, 3),          2, 2, (1, 2), 0.05,         32,  5e-4,    11.0,   3.24,  12.6,   24.4),
+    ("small", 96):     Row( 96, (1, 2, 3),          2, 2, (1, 2), 0.05,         32,  3e-4,    15.9,   11.0,  33.9,   65.8),
+    ("small", 128):    Row( 96, (1, 2, 3, 4),       2, 2, (2, 3), 0.05,         32,  3e-4,    32.1,   17.9,  52.1,    101),
+    ("small", 256):    Row(208, (1, 2, 3),          2, 4, (1, 2), 0.05,         16,  2e-4,    74.5,   90.9,   131,    254),
+    ("standard", 32):  Row( 96, (1, 2, 3),          1, 2, (1, 2), 0.1,         128,  6e-4,    9.11,  0.588,  2.04,   3.94),
+    ("standard", 64):  Row(192, (1, 2, 3),          1, 2, (1, 2), 0.1,          64,  3e-4,    36.3,   9.41,  16.1,   31.3),
+    ("standard", 96):  Row(128, (1, 2, 4),          2, 2, (1, 2), 0.1,          32,  2e-4,    41.2,   22.7,  47.5,   92.6),
+    ("standard", 128): Row(192, (1, 2, 3, 5),       1, 2, (2, 3), 0.1,          32,  2e-4,    94.5,   38.8,  56.0,    108),
+    ("standard", 256): Row(384, (1, 2, 4),          1, 4, (1, 2), 0.1,          16,  1e-4,     213,    189,   137,    266),
+    ("large", 32):     Row(112, (1, 2, 3),          2, 2, (1, 2), 0.1,         128,  5e-4,    21.6,   1.51,  4.40,   8.55),
+    ("large", 64):     Row(256, (1, 2, 4),          1, 2, (1, 2), 0.1,          64,  2e-4,    94.6,   20.3,  22.7,   44.3),
+    ("large", 96):     Row(256, (1, 2, 4),          1, 2, (1, 2), 0.1,          32,  1.3e-4,  94.6,   46.4,  51.1,   99.6),
+    ("large", 128):    Row(256, (1, 2, 3, 4),       2, 2, (2, 3), 0.1,          32,  1.3e-4,   228,    125,   138,    268),
+    ("large", 256):    Row(512, (1, 2, 3),          2, 4, (1, 2), 0.1,          16,  7e-5,     450,    517,   320,    623),
+    ("classic", 32):   Row(128, (1, 2, 2, 2),       2, 1, (1,),   0.1,         128,  2e-4,    24.0,   6.76,  18.0,   35.0),
+    ("classic", 64):   Row(128, (1, 2, 2, 2),       2, 1, (2,),   0.1,         128,  2e-4,    24.0,   24.6,  62.4,    121),
+    ("classic", 96):   Row(128, (1, 2, 2, 2),       2, 1, (3,),   0.0,          64,  2e-5,    24.0,   53.9,   127,    254),
+    ("classic", 128):  Row(128, (1, 1, 2, 2, 4),    2, 1, (3,),   0.0,          64,  2e-5,    45.6,   68.7,   197,    393),
+    ("classic", 256):  Row(128, (1, 1, 2, 2, 4, 4), 2, 1, (4,),   0.0,          64,  2e-5,    73.1,    275,   781,   1559),
 }
 # fmt: on
 

@@ -37,7 +37,7 @@ def test_the_standard_models_weigh_what_the_guide_says(size):
 def test_small_standard_and_large_are_steps_of_one_ladder(size):
     small, standard, large = (presets.TABLE[name, size] for name in ("small", "standard", "large"))
     assert 0.28 < small.weights / standard.weights < 0.4
-    assert 2 <= large.weights / standard.weights <= 2.5
+    assert 2 <= large.weights / standard.weights <= 2.7
     assert small.lr > standard.lr > large.lr
     assert small.mixed < standard.mixed < large.mixed
     assert all(row.batch_size >= 16 for row in (small, standard, large))  # the guide's effective batch, at least

@@ -65,7 +65,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.gain.weight)
         nn.init.zeros_(self.gain.bias)
 
-        self.head_norm = norm(width)
+        self.head_norm = Norm(width)
         self.head = zero(nn.Conv2d(width, channels * config.patch**2, 3, padding=1))
 
         # Last, so that the other weights begin alike with it and without. No bias: labels of zero say nothing at all.
@@ -148,10 +148,10 @@ class Stage(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, condition_width: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.norm_in = norm(width_in)
+        self.norm_in = Norm(width_in)
         self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
         self.scale_shift = nn.Linear(condition_width, 2 * width_out)
-        self.norm_out = norm(width_out)
+        self.norm_out = Norm(width_out)
         self.dropout = Dropout(dropout)
         self.conv_out = zero(nn.Conv2d(width_out, width_out, 3, padding=1))
         self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
@@ -193,7 +193,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
-        self.norm = norm(width)
+        self.norm = Norm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.project = zero(nn.Conv2d(width, width, 1))
 
@@ -249,13 +249,55 @@ class Join(nn.Module):
         of_x, of_kept = self.mix.weight.split((x.shape[1], kept.shape[1]), dim=1)
         h = F.conv2d(x, of_x)
         if h.shape[-1] < kept.shape[-1]:
-            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = enlarged(h)
         return h + F.conv2d(kept, of_kept, self.mix.bias)
 
 
-def norm(width: int) -> nn.GroupNorm:
-    """Groups of eight channels at every width (`NetworkConfig` keeps widths multiples of eight)."""
-    return nn.GroupNorm(width // 8, width)
+def enlarged(x: Tensor) -> Tensor:
+    """(batch, width, height, side) -> twice the height and the side: each place becomes four.
+
+    On a card by an expanded view: autocast would make float32 of what torch's own is given, and its compiled backward pass is slow
+    where sums must be repeatable. (Measured on an H200, 64 px, batch 64: 3 ms of a step's 10.)
+    """
+    if x.device.type != "cuda":
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    batch, width, height, side = x.shape
+    four = x[:, :, :, None, :, None].expand(batch, width, height, 2, side, 2)
+    return four.reshape(batch, width, 2 * height, 2 * side)
+
+
+class Norm(nn.GroupNorm):
+    """Groups of eight channels at every width (`NetworkConfig` keeps widths multiples of eight).
+
+    In mixed precision autocast would hand a card float32 copies of the maps here, and keep them. Its kernel sums in float32
+    whatever it is given, so it is given the maps as they are: half of the memory, and of the time that moving it takes.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width // 8, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cuda":
+            return super().forward(x)
+        if torch.compiler.is_compiling():
+            return self.in_plain_sums(x)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+    def in_plain_sums(self, x: Tensor) -> Tensor:
+        """The same in sums and products, which a compiler joins with the work before and after, in any layout of x.
+
+        Of each channel first, then of each group: var of a group = mean(var_c + mean_c^2) - mean^2. (Measured on an H200, compiled,
+        64 px, batch 64: 10.5 ms forward and backward instead of 13; torch's kernel wants its maps in the plain layout.)
+        """
+        batch, width = x.shape[:2]
+        var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
+        squares = (var + mean.square()).view(batch, self.num_groups, -1).mean(-1)
+        mean = mean.view(batch, self.num_groups, -1).mean(-1)
+        unit = torch.rsqrt(squares - mean.square() + self.eps)
+        gain = (unit[:, :, None] * self.weight.view(self.num_groups, -1)).view(batch, width)
+        shift = self.bias - mean.repeat_interleave(width // self.num_groups, 1) * gain
+        return torch.addcmul(shift[:, :, None, None], x.float(), gain[:, :, None, None]).to(x.dtype)
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

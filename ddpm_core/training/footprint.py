@@ -201,8 +201,6 @@ class Autocast(TorchFunctionMode):
         card, half = self.arithmetic.card, self.arithmetic.half
         if half and function in IN_HALF:
             args = _as(torch.bfloat16, args)
-        if half and card and function in IN_FULL_ON_A_CARD:
-            args = _as(torch.float32, args)
         if half and card and function is torch.addcmul and any(part.dtype == torch.float32 for part in args):
             args = _as(torch.float32, args)
         if function is F.scaled_dot_product_attention:
@@ -217,7 +215,6 @@ class Autocast(TorchFunctionMode):
 
 
 IN_HALF = {torch.conv2d, F.linear, torch.bmm, torch.matmul, F.scaled_dot_product_attention}
-IN_FULL_ON_A_CARD = {F.group_norm, F.interpolate}
 
 
 def _as(kind: torch.dtype, args: tuple) -> tuple:

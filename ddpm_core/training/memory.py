@@ -84,11 +84,14 @@ def needed(
     if config.optimizer == "muon":
         matrices, of_update = footprint.muon(config.network, config.size, channels)
     # At every moment of a run, and at the worst of these. While micro-batches add up, all gradients are there from the first on.
+    whole = micro_batch >= config.batch_size
     heights = {
-        "step": found.learning.peak(micro_batch, weights if micro_batch < config.batch_size else 0),
+        "step": found.learning.peak(micro_batch, 0 if whole else weights),
         "update": weights + of_update,
         "grid": found.drawing.peak(grid_pictures(config.size)) if grid else 0,
     }
+    if grid and whole and recorded(config, arithmetic):  # what a recording holds is not free for a grid
+        heights["grid"] += max(heights["step"], heights["update"])
     highest = max(heights, key=heights.__getitem__)
     found_so_far = Memory(
         weights=weights,
@@ -103,6 +106,14 @@ def needed(
     extra = ON_A_CARD if arithmetic.card else ON_A_PROCESSOR
     blocks = found_so_far.of_steps
     return dataclasses.replace(found_so_far, beside=extra.bytes + int(extra.share * blocks))
+
+
+def recorded(config: RunConfig, arithmetic: Arithmetic) -> bool:
+    """Whether a step whose batch is in memory whole will be recorded, on the kind of card whose `arithmetic` this is.
+
+    (Where float16 is all that a card has nothing is recorded, and a little is left over.)
+    """
+    return arithmetic.card and config.compile
 
 
 def grid_pictures(size: int) -> int:

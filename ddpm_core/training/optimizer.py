@@ -45,7 +45,8 @@ def build(network: nn.Module, config: RunConfig) -> Optimizer:
     if config.optimizer == "adamw" or not hidden:
         return adamw(network, config)
     others = [weight for name, weight in network.named_parameters() if name not in hidden]
-    return Together(_adamw(others, config), Muon(hidden.values(), config.lr, config.weight_decay))
+    muon = Muon(hidden.values(), _rate(config, others[0].device), config.weight_decay)
+    return Together(_adamw(others, config), muon)
 
 
 def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
@@ -54,13 +55,20 @@ def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
 
 
 def _adamw(weights: list[nn.Parameter], config: RunConfig) -> torch.optim.AdamW:
+    device = weights[0].device
     return torch.optim.AdamW(
         weights,
-        lr=config.lr,
+        lr=_rate(config, device),
         betas=(0.9, config.adam_beta2),
         weight_decay=config.weight_decay,
-        fused=weights[0].device.type in ("cpu", "cuda"),
+        fused=device.type in ("cpu", "cuda"),
+        capturable=device.type == "cuda",
     )
+
+
+def _rate(config: RunConfig, device: torch.device) -> float | Tensor:
+    """On a card the rate is a number there: a step that was recorded (training/recording.py) reads it anew each time it is played."""
+    return torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr
 
 
 def _hidden(name: str, weight: Tensor) -> bool:
@@ -97,7 +105,10 @@ def learning_rate(
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def moments(optimizer: Optimizer) -> dict[int, dict[str, Any]]:

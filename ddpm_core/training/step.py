@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices, seeds
+from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.out_of_memory import halving, too_small
@@ -49,14 +50,13 @@ class Gradients:
         count = len(batch.x0)
         losses = []
         for first in range(0, count, at_once):
-            if config.network.dropout:
-                # The first part has the numbers that a batch in one part has.
-                torch.manual_seed(seeds.mix(config.seed, "dropout", step, *([first] if first else [])))
+            seed_dropout(config, step, first)
             part = batch.part(first, first + at_once)
-            loss = self.batch_loss.of(network, part)
-            if len(part.x0) < count:
-                loss = loss * (len(part.x0) / count)
-            self.state.precision.backward(loss)
+            with devices.repeatable(self.state.device):
+                loss = self.batch_loss.of(network, part)
+                if len(part.x0) < count:
+                    loss = loss * (len(part.x0) / count)
+                self.state.precision.backward(loss)
             losses.append(loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
@@ -69,3 +69,12 @@ class Gradients:
             f" in {parts} parts of {at_once}; the result is the same."
         )
         state.micro_batch = at_once
+
+
+def seed_dropout(config: RunConfig, step: int, first: int = 0) -> None:
+    """Dropout draws from numbers that all share: here they begin anew, for the part of a step's batch that begins with `first`.
+
+    The first part has the numbers that a batch in one part has.
+    """
+    if config.network.dropout:
+        torch.manual_seed(seeds.mix(config.seed, "dropout", step, *([first] if first else [])))

@@ -33,6 +33,7 @@ from ddpm_core.training.loss_curve import save_loss_curve
 from ddpm_core.training.out_of_memory import too_small
 from ddpm_core.training.state import TrainingState
 from ddpm_core.training.step import Gradients
+from ddpm_core.training.steps import Steps
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
@@ -163,7 +164,7 @@ def _train(
         usage = functools.partial(devices.usage, device)
         journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
         gradients.say = journal.say
-        forward_backward = EagerFirst(state, gradients, journal.say)
+        make_step = Steps(state, gradients, EagerFirst(state, gradients, journal.say), journal.say)
         few, many = (36, 64) if config.size <= 64 else (16, 36)
         grid_rhythm = cadence.grids(config.sample_every, state.step)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
@@ -202,9 +203,7 @@ def _train(
                 with control.turn():
                     rate = optimizers.learning_rate(config, state.step, total_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
-                    loss = forward_backward(state.step)
-                    grad_norm = state.precision.step(state.optimizer, state.network, config.grad_clip)
-                    state.optimizer.zero_grad()
+                    loss, grad_norm = make_step(state.step)
                     state.step += 1
                     state.update_averages()
                     if grad_norm is not None:  # else it overflowed in float16, and the step moved nothing

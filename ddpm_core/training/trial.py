@@ -44,11 +44,13 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
     trial = Trial(state, gradients)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout draws from numbers that all share
         try:
+            if compiles and device.type in LAYOUT_MATTERS:
+                state.use_layout(True)  # compiled networks are the fastest so; feature maps follow the weights
             if compiles:
                 state.compiled_from = max(COMPILE_AFTER_STEPS, math.ceil(COMPILE_AFTER / trial.seconds))
             if device.type == "cpu":
                 trial.fewer_threads()
-            if device.type in LAYOUT_MATTERS:
+            if device.type in LAYOUT_MATTERS and not compiles:
                 trial.other_layout()
         except Exception as error:
             if not devices.is_out_of_memory(error):

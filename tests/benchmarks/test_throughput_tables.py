@@ -15,6 +15,7 @@ from ddpm_core.errors import StudioError, UsageError
 
 CPU = torch.device("cpu")
 SHAPE = (1, 16, 16)
+EVERY_ROW = throughput.ROWS | throughput.ROWS_ON_A_CARD
 
 
 @pytest.fixture
@@ -69,11 +70,11 @@ def test_our_row_trains_as_the_trainer_does(images):
     assert flops(ours.network, 1, 16) > 0
 
 
-@pytest.mark.parametrize("key", [key for key, row in throughput.ROWS.items() if row.method not in peers.PEERS])
+@pytest.mark.parametrize("key", [key for key, row in EVERY_ROW.items() if row.method not in peers.PEERS])
 def test_each_row_of_ours_begins_and_steps(key, coloured):
     if key == "their_network":
         pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
-    row = replace(throughput.ROWS[key], settings={**throughput.ROWS[key].settings, "batch_size": 2})
+    row = replace(EVERY_ROW[key], settings={**EVERY_ROW[key].settings, "batch_size": 2})
     method = rows.begin(row, coloured, CPU)
     assert method.batch_size == 2 and method.config.amp == row.amp and method.step(0.0).isfinite()
     assert method.parameters == sum(weight.numel() for weight in method.network.parameters())
@@ -109,17 +110,26 @@ def test_diffusers_network_learns_with_our_recipe(images):
     assert any(not torch.equal(*pair) for pair in zip(before, ours.network.parameters(), strict=True))
 
 
-def test_a_row_lives_in_a_process_of_its_own(coloured):
-    child = rows.Child("toy", rows.Row("toy", False, "ours-cpu", {"batch_size": 2}), coloured, "cpu")
+@pytest.fixture
+def pictures(coloured, tmp_path):
+    np.save(tmp_path / "pictures.npy", coloured)
+    return tmp_path / "pictures.npy"
+
+
+def test_a_row_lives_in_a_process_of_its_own(pictures):
+    child = rows.Child("toy", rows.Row("toy", False, "ours-cpu", {"batch_size": 2}), pictures, "cpu")
+    child.wait(120)
     assert child.about["batch_size"] == 2 and child.about["parameters"] > 1e6 and not child.about["bfloat16"]
-    assert child.turn(0.1)["images_per_second"] > 0
+    assert child.turn(0.1, 60)["images_per_second"] > 0
     child.end()
     assert child.process.exitcode == 0
 
 
-def test_a_row_that_cannot_begin_says_why(coloured):
+def test_a_row_that_cannot_begin_says_why(pictures):
+    child = rows.Child("toy", rows.Row("toy", False, "nothing"), pictures, "cpu")
     with pytest.raises(StudioError, match="^row toy: there is no method 'nothing': choose from ours-cpu, "):
-        rows.Child("toy", rows.Row("toy", False, "nothing"), coloured, "cpu")
+        child.wait(120)
+    assert child.process.exitcode == 0
 
 
 def test_a_level_of_our_table_is_its_own_time_step():

@@ -69,14 +69,13 @@ def test_memory_grows_with_the_pictures_and_with_gradients_that_are_there():
     assert one.drawing.peak(16) < one.learning.peak(16) / 2
 
 
-def test_mixed_precision_saves_less_on_a_card_whose_norms_stay_in_float32():
+def test_mixed_precision_halves_what_is_kept():
     kept = {
         (card, half): footprint.count(SMALL, 32, 3, Arithmetic(card, half))[2]
         for card in (False, True)
         for half in (False, True)
     }
-    assert 0.45 < kept[False, True] / kept[False, False] < 0.6
-    assert 0.7 < kept[True, True] / kept[True, False] < 0.95
+    assert all(0.45 < kept[card, True] / kept[card, False] < 0.6 for card in (False, True))
 
 
 def test_muons_part_and_what_its_step_takes():

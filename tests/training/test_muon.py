@@ -21,7 +21,7 @@ def random(*shape):
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 16, 144), (2, 96, 32), (1, 1, 9)])
 def test_singular_values_come_near_one_and_directions_stay(shape):
     matrices = random(*shape) * 1e-3
-    result = orthogonal(matrices)
+    (result,) = orthogonal([matrices])
     assert result.shape == shape and result.dtype == torch.float32
     u, before, v = torch.linalg.svd(matrices, full_matrices=False)
     after = (u.mT @ result @ v.mT).diagonal(dim1=1, dim2=2)
@@ -33,10 +33,12 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
 
 
 def test_one_matrix_comes_out_alone_as_among_others_and_nothing_out_of_nothing():
-    matrices = random(3, 24, 40)
-    together = orthogonal(matrices)
-    assert torch.allclose(together[1:2], orthogonal(matrices[1:2]), atol=1e-5)
-    assert torch.equal(orthogonal(torch.zeros(1, 4, 6)), torch.zeros(1, 4, 6))
+    wide, tall, nothing = random(3, 24, 40), random(2, 72, 24), torch.zeros(1, 4, 6)
+    together = orthogonal([wide, tall, nothing])
+    assert [stack.shape for stack in together] == [wide.shape, tall.shape, nothing.shape]
+    torch.testing.assert_close(together[0][1:2], orthogonal([wide[1:2]])[0])
+    torch.testing.assert_close(together[1], orthogonal([tall])[0])
+    assert torch.equal(together[2], nothing)
 
 
 @pytest.mark.parametrize("shape", [(32, 16, 3, 3), (64, 32), (32, 64, 1, 1)])
@@ -64,6 +66,17 @@ def test_each_part_of_a_tall_matrix_moves_by_itself():
         half.grad = gradient
     Muon(halves, lr=1.0).step()
     torch.testing.assert_close(weight, torch.cat(halves))
+
+
+def test_the_layout_of_a_weight_in_memory_changes_no_step():
+    plain, other = (torch.nn.Parameter(random(64, 24, 3, 3)) for _ in range(2))
+    other.data = other.data.contiguous(memory_format=torch.channels_last)
+    gradient = random(24, 64, 3, 3).transpose(0, 1)
+    for weight in (plain, other):
+        weight.grad = torch.empty_like(weight).copy_(gradient)
+        Muon([weight], lr=0.1).step()
+    assert other.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(plain.data, other.data.contiguous())
 
 
 def test_weight_decay_is_decoupled():

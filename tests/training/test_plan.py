@@ -126,7 +126,7 @@ def test_a_long_run_is_told_to_try_a_smaller_size():
 def test_the_sheet_tells_all_of_it():
     config = preset("openmoji", 64, "standard", batch_size=64, **ALL)
     text = sheet(plan.forecast(config, pictures=6400, channels=3, step=10))
-    for words in ("standard, 35.7 million weights", "143 MB", "64 pictures a step", "an epoch", "weights", "gradients",
+    for words in ("standard, 36.3 million weights", "145 MB", "64 pictures a step", "an epoch", "weights", "gradients",
                   "two averages", "feature maps", "disk", "6 GB", "8 GB", "12 GB", "24 GB fits", "10 of them made"):  # fmt: skip
         assert words in text, words
 

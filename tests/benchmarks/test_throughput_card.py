@@ -1,0 +1,265 @@
+"""The speed table of a graphics card, as far as it goes without one."""
+
+import json
+import os
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from benchmarks import machine, methods, peak, peers, rows, throughput
+from benchmarks.tables.pages import renewed
+from ddpm_core.errors import StudioError
+from ddpm_core.presets import TABLE
+from tests.benchmarks import fake_children
+
+CPU, CARD = torch.device("cpu"), torch.device("cuda")
+NETWORKS = {
+    ("diffusers", 32): 8.95, ("diffusers", 64): 35.75, ("diffusers", 128): 113.67,
+    ("lucidrains", 32): 7.40, ("lucidrains", 64): 35.97, ("lucidrains", 128): 93.21,
+}  # fmt: skip
+THERE = "the peers come with requirements-bench.txt"
+
+
+def needs(package):
+    pytest.importorskip("diffusers", reason=THERE)
+    if package == "lucidrains":
+        pytest.importorskip("denoising_diffusion_pytorch", reason=THERE)
+
+
+# ---- which rows, and where they go
+
+
+def test_the_rows_follow_the_device():
+    assert throughput.rows_on(CPU) is throughput.ROWS
+    on_a_card = throughput.rows_on(CARD)
+    assert throughput.chosen("standard_eager,diffusers_tuned_graphs", on_a_card) == [
+        "diffusers_tuned_graphs", "standard_eager",
+    ]  # fmt: skip
+    assert throughput.BASE in on_a_card
+    compiled = {key for key, row in on_a_card.items() if rows.compiles(row)}
+    assert compiled == set(on_a_card) - {"diffusers", "lucidrains", "standard_eager"}
+
+
+@pytest.mark.parametrize(("device", "file"), [(CPU, "throughput.json"), (CARD, "throughput_cuda_64.json")])
+def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, file, monkeypatch, tmp_path):
+    asked = []
+
+    def measure(keys, *_):
+        asked.extend(keys)
+        return {"peak_gflops": {}, "rows": {}, "left_out": {}}
+
+    pictures = SimpleNamespace(images=np.zeros((1, 3, 64, 64), np.uint8))
+    monkeypatch.setattr(throughput, "measure", measure)
+    monkeypatch.setattr(throughput, "RESULTS", tmp_path)
+    monkeypatch.setattr(throughput.catalogue, "load", lambda *_: pictures)
+    monkeypatch.setattr(throughput.machine, "describe", lambda command: {"command": command})
+    monkeypatch.setattr(throughput.devices, "choose", lambda name: device)
+    monkeypatch.setattr(throughput.devices, "describe", lambda device: device.type)
+    monkeypatch.setattr(throughput.devices, "bfloat16_pays", lambda device: True)
+    throughput.main(["--size", "64"])
+    assert asked == list(throughput.rows_on(device))
+    kept = json.loads((tmp_path / file).read_text())
+    assert kept["command"] == "python -m benchmarks.throughput --size 64" and kept["device"] == device.type
+    assert kept["size"] == 64
+
+
+# ---- the rows' processes
+
+
+@pytest.fixture
+def fakes(monkeypatch, tmp_path):
+    """fakes(count): rows' processes are fakes, none of which is ready before so many have begun."""
+    monkeypatch.setattr(rows, "_child", fake_children.act)
+    monkeypatch.setattr(throughput, "compiles", bool)
+    monkeypatch.setenv("FAKES", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)
+
+    def make(count, **on_a_card):
+        monkeypatch.setenv("FAKES_TOGETHER", str(count))
+        monkeypatch.setattr(throughput, "ROWS_ON_A_CARD", on_a_card)
+        return list(on_a_card)
+
+    yield make
+    os.environ.pop("TORCHINDUCTOR_COMPILE_THREADS", None)
+
+
+def measure(keys, **settings):
+    said = []
+    result = throughput.measure(keys, np.zeros((1, 1, 2, 2), np.uint8), 2, 0.0, CARD, say=said.append, **settings)
+    return result, said
+
+
+def test_on_a_card_all_start_at_once_and_who_fails_stops_nobody(fakes, monkeypatch):
+    monkeypatch.setattr(throughput.devices, "cores", lambda: 16)
+    keys = fakes(6, diffusers="good", good="good", dead="dies", refusing="cannot", late="dies in its turn")
+    result, said = measure(keys)
+    assert list(result["rows"]) == ["diffusers", "good"] and result["rows"]["good"]["rounds"] == [10.0, 10.0]
+    assert result["rows"]["good"]["ratio"] == 1.0 and result["rows"]["good"]["share_of_peak"] == 0.25
+    assert result["left_out"] == {
+        "dead": "row dead died (exit code 3).",
+        "refusing": "row refusing: it cannot",
+        "late": "row late died (exit code 4).",
+    }
+    assert set(result["left_out"].values()) < set(said) and "good was ready after 1.5 s" in said
+    assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == "3"  # 16 cores, five that compile
+
+
+def test_fewer_start_together_where_that_is_asked_for(fakes):
+    result, _ = measure(fakes(2, one="good", other="good"), together=2)
+    assert list(result["rows"]) == ["one", "other"] and result["rows"]["one"]["ratio"] is None
+    assert not result["left_out"]
+
+
+def test_who_is_not_ready_in_time_is_left_out(fakes):
+    result, _ = measure(fakes(99, one="good"), patience=0.0)
+    late = "was not ready after 0 seconds, and was ended."
+    assert result == {
+        "peak_gflops": {}, "rows": {}, "left_out": {"peak": f"row peak {late}", "one": f"row one {late}"},
+    }  # fmt: skip
+    assert list(throughput.show(result)) == []
+
+
+def test_with_a_process_everything_ends_that_it_started(fakes, tmp_path):
+    fakes(1)
+    child = rows.Child("endless", "works forever", tmp_path / "pictures.npy", "cpu")
+    until = time.monotonic() + 60
+    while not (begun := [path for path in tmp_path.iterdir() if path.name.isdigit()]) and time.monotonic() < until:
+        time.sleep(0.02)
+    worker = psutil.Process(int(begun[0].read_text()))
+    assert worker.is_running()
+    with pytest.raises(StudioError, match="^row endless was not ready after 0.1 seconds, and was ended.$"):
+        child.wait(0.1)
+    assert child.process.exitcode == -9
+    assert not psutil.wait_procs([worker], timeout=10)[1]
+
+
+def test_a_row_without_memory_waits_for_the_others(monkeypatch):
+    monkeypatch.setattr(rows.time, "sleep", lambda seconds: None)
+    answers = iter([torch.OutOfMemoryError(), torch.OutOfMemoryError(), None, None])
+
+    def step():
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    rows.first_steps(step, CPU)
+    assert next(answers, "all taken") == "all taken"
+    monkeypatch.setattr(rows, "WAIT_FOR_MEMORY", -1.0)
+    answers = iter([torch.OutOfMemoryError()])
+    with pytest.raises(torch.OutOfMemoryError):
+        rows.first_steps(step, CPU)
+
+
+def test_a_row_of_ours_must_do_what_it_says(monkeypatch):
+    method = object.__new__(methods.Ours)
+    method.batch_size, method.config = 8, SimpleNamespace(compile=True)
+    method.state = SimpleNamespace(compiled_from=None, micro_batch=8)
+    assert rows.broken_promise(method, CPU) is None
+    monkeypatch.setattr(rows.devices, "compile_pays", lambda device: True)
+    assert rows.broken_promise(method, CARD) == "its network could not be compiled"
+    method.state.compiled_from = 0
+    assert rows.broken_promise(method, CARD) is None
+    method.state.micro_batch = 4
+    assert "memory" in rows.broken_promise(method, CARD)
+
+
+# ---- the peers there
+
+
+@pytest.mark.parametrize(("package", "size"), NETWORKS)
+def test_the_peers_networks_have_as_many_weights_as_ours(package, size):
+    needs(package)
+
+    def millions(device):
+        with torch.device("meta"):
+            network = getattr(peers, f"{package}_network")(3, size, device)
+        return sum(weight.numel() for weight in network.parameters()) / 1e6
+
+    assert millions(CARD) == pytest.approx(NETWORKS[package, size], abs=0.005)
+    assert millions(CARD) == pytest.approx(TABLE["standard", size].weights, rel=0.25)
+    assert millions(CPU) == pytest.approx(NETWORKS[package, 32], abs=0.005)
+    assert peers.tuned_batch(size, CARD) == TABLE["standard", size].batch_size and peers.tuned_batch(size, CPU) == 32
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", ["diffusers_tuned", "diffusers_tuned_graphs", "lucidrains_tuned_graphs"])
+def test_a_tuned_peer_is_compiled_and_still_draws(key, monkeypatch):
+    needs(key.partition("_")[0])
+    modes, compile_ = [], torch.nn.Module.compile
+
+    def traced(module, mode=None):
+        modes.append(mode)
+        compile_(module, backend="eager", fullgraph=True)
+
+    monkeypatch.setattr(peers, "on_a_card", lambda device: True)
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    peer = peers.make(key, (1, 32, 32))
+    assert modes == ["reduce-overhead" if key.endswith("graphs") else None]
+    assert peer.batch_size == TABLE["standard", 32].batch_size and peer.network._compiled_call_impl is not None
+    assert any(weight.is_contiguous(memory_format=torch.channels_last) for weight in peer.network.parameters())
+    before = [weight.clone() for weight in peer.network.parameters()]
+    images = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
+    assert all(peer.step(images).isfinite() for _ in range(2))
+    assert any(not torch.equal(*pair) for pair in zip(before, peer.network.parameters(), strict=True))
+    assert all(module._compiled_call_impl is None for module in peer.average.network.modules())
+    assert peer.sample(3, steps=1, seed=1).shape == (3, 32, 32, 1)
+    assert peak.flops(peer.network, 1, 32) > 1e9
+
+
+def test_a_default_peer_is_not_compiled(monkeypatch):
+    needs("diffusers")
+    monkeypatch.setattr(peers, "on_a_card", lambda device: True)
+    peer = peers.make("diffusers", (1, 32, 32))
+    assert peer.network._compiled_call_impl is None and peer.batch_size == 16
+    assert all(weight.is_contiguous() for weight in peer.network.parameters())
+
+
+def test_the_peak_leaves_the_choice_of_kernels_as_it_was(monkeypatch):
+    monkeypatch.setattr(peak, "SHAPES", ((1, 8, 8),))
+    before = torch.backends.cudnn.benchmark
+    assert peak.fastest_convolution(torch.float32, CPU, 0.02) > 0
+    assert torch.backends.cudnn.benchmark == before
+
+
+# ---- the table
+
+
+def test_the_card_has_a_table_for_each_size(tmp_path):
+    page = "<!-- table: throughput_card -->\n<!-- /table -->\n"
+    assert "Not measured yet." in renewed(page, tmp_path)
+    about = {"batch_size": 64, "bfloat16": True, "parameters": 36_000_000, "flops": 30_000_000_000}
+
+    def row(*paces):
+        turns = [{"steps": 5, "disturbed": 0, "kept": False, "images_per_second": pace} for pace in paces]
+        base = [{**turn, "images_per_second": 500.0} for turn in turns]
+        return throughput.summary(about, turns, base, {"float32": 300_000.0, "bfloat16": 800_000.0})
+
+    measured = {
+        "diffusers": row(500.0, 500.0, 500.0), "diffusers_tuned": row(2000.0, 2000.0, 2000.0),
+        "lucidrains_tuned_graphs": row(1900.0, 2500.0, 2600.0), "standard": row(7600.0, 5000.0, 5200.0),
+    }  # fmt: skip
+    for size in (128, 64):
+        result = {
+            **machine.describe(f"python -m benchmarks.throughput --size {size}"), "device": "NVIDIA H200, 140 GB",
+            "pictures": f"OpenMoji, {size} px", "size": size, "rounds": 3, "seconds": 3.0,
+            "titles": {key: throughput.ROWS_ON_A_CARD[key].title for key in measured},
+            "peak_gflops": {"float32": 300_000, "bfloat16": 800_000}, "rows": measured, "left_out": {"x": "row x: no"},
+        }  # fmt: skip
+        (tmp_path / f"throughput_cuda_{size}.json").write_text(json.dumps(result))
+    page = renewed(page, tmp_path)
+    assert renewed(page, tmp_path) == page
+    first, second = page.index("**OpenMoji, 64 px**\n\n| training"), page.index("**OpenMoji, 128 px**\n\n| training")
+    assert first < second
+    one = page[first:second]
+    assert "| images/s | against diffusers | range | against the best tuned | TFLOP/s | of peak |" in one
+    assert (
+        "| ours, preset `standard` (batch 64) | 36.00 M | 30.00 | 5,200 | **10.40x** | 10.00 to 15.20 | **2.00x** | 156.0"
+        " | 20 % of bfloat16 |" in one
+    )
+    assert "The best tuned is denoising-diffusion-pytorch, tuned, CUDA graphs." in one
+    assert "reaches 300 TFLOP/s in float32 (which torch computes in TF32 there) and 800 in bfloat16." in one
+    assert "NVIDIA H200, 140 GB (" in one and "`python -m benchmarks.throughput --size 64`" in one
+    assert "Left out: row x: no" in one
