@@ -171,7 +171,7 @@ def make(
         config = preset(dataset, size, base, **settings)
         return Ours(
             "diffusers' network, our recipe", config, images, device,
-            lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size), config.schedule),
+            lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size, device), config.schedule),
         )  # fmt: skip
     if key in peers.PEERS:
         return Theirs(key, images, seed, device, total_steps)

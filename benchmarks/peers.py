@@ -5,13 +5,18 @@ examples/unconditional_image_generation/train_unconditional.py with --use_ema; d
 only costs time here: accelerate's wrappers, progress bars, and reading files. Tuned means bfloat16 where the device is good at
 it, our batch, our learning rate, a short warm-up, v-prediction, our weight average, fused updates.
 
+On a graphics card tuned also means weights in channels-last order, torch.compile, the batch of our `standard` preset at that size,
+and in the throughput table cuDNN's search for its fastest kernels (rows.py). `..._graphs` compiles with mode="reduce-overhead",
+which plays a step's launches from CUDA graphs: what a demanding user tries next. There the peers' networks have about as many
+weights as our `standard` preset at that size; on a processor they are the same at every size.
+
 Two controls tell the network's part from the recipe's: our network with diffusers' recipe (`DiffusersRecipe` around `Timed`),
 and diffusers' network with ours (`Levelled`, a network like `UNet`).
 """
 
 import copy
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +28,7 @@ from ddpm_core.data import torchvision_sets
 from ddpm_core.diffusion import schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.network.unet import UNet
+from ddpm_core.presets import TABLE
 from ddpm_core.training.ema import PowerEMA
 
 PIP = "pip install -r requirements-bench.txt"
@@ -74,17 +80,57 @@ def _lucidrains() -> Any:
 # ---- networks: of the packages and ours, each in the other's clothes
 
 
-def diffusers_network(channels: int, size: int = 32) -> nn.Module:
-    """diffusers' UNet2DModel with 8.95 million weights: 64 channels times (1, 2, 2, 2), attention at a quarter of the side."""
+class Scale(NamedTuple):
+    """How large the peers' networks are."""
+
+    diffusers: tuple[int, ...]  # the channels of each level
+    lucidrains: int  # the channels of its first level...
+    multipliers: tuple[int, ...]  # ...and by what they are multiplied
+
+
+# Millions of weights for pictures in colour, diffusers' and lucidrains'. (Ours: ddpm_core/presets.py.)
+SMALL = Scale((64, 128, 128, 128), 64, (1, 2, 2, 2))  # 8.95 and 7.40
+MIDDLE = Scale((128, 256, 256, 256), 144, (1, 2, 2, 2))  # 35.75 and 35.97
+LARGE = Scale((128, 128, 256, 256, 512, 512), 104, (1, 2, 4, 8))  # 113.67, of diffusers' own training script, and 93.21
+
+
+def on_a_card(device: torch.device | str) -> bool:
+    """Whether `device` is an NVIDIA card: what the peers are there, and what tuned means, is said at the top."""
+    return torch.device(device).type == "cuda"
+
+
+def scale(size: int, device: torch.device | str) -> Scale:
+    """On a card as large as our `standard` preset at that size, nearly; on a processor always small."""
+    if not on_a_card(device) or size < 64:
+        return SMALL
+    return MIDDLE if size < 128 else LARGE
+
+
+def tuned_batch(size: int, device: torch.device | str) -> int:
+    """On a card what our `standard` preset trains with at that size."""
+    return TABLE["standard", size].batch_size if on_a_card(device) else 32
+
+
+def diffusers_network(channels: int, size: int = 32, device: torch.device | str = "cpu") -> nn.Module:
+    """diffusers' UNet2DModel, as large as `scale` says for `device`; attention on the last level but one."""
+    levels = scale(size, device).diffusers
+    down, up = ["DownBlock2D"] * len(levels), ["UpBlock2D"] * len(levels)
+    down[-2], up[1] = "AttnDownBlock2D", "AttnUpBlock2D"
     return _diffusers().UNet2DModel(
         sample_size=size,
         in_channels=channels,
         out_channels=channels,
         layers_per_block=2,
-        block_out_channels=(64, 128, 128, 128),
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        block_out_channels=levels,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
     )
+
+
+def lucidrains_network(channels: int, size: int = 32, device: torch.device | str = "cpu") -> nn.Module:
+    """denoising-diffusion-pytorch's Unet, as large as `scale` says for `device`."""
+    _, width, multipliers = scale(size, device)
+    return _lucidrains().Unet(width, dim_mults=multipliers, channels=channels, flash_attn=False)
 
 
 class Levelled(nn.Module):
@@ -140,6 +186,30 @@ class _Sampled(nn.Module):
 # ---- recipes
 
 
+class _Fastest:
+    """What makes a tuned network fast on a card: its weights' order at once, torch.compile when `compile` is called.
+
+    That is after the average has made its copy, which draws batches of any size and stays as it is. The network is compiled in
+    place, and what fails there fails the step: a row that could not be compiled must not pass for one that was.
+    """
+
+    def __init__(self, network: nn.Module, wanted: bool, graphs: bool) -> None:
+        self.network = network
+        self.wanted = wanted
+        self.graphs = wanted and graphs
+        if wanted:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def compile(self) -> None:
+        if self.wanted:
+            self.network.compile(mode="reduce-overhead" if self.graphs else None)
+
+    def new_step(self) -> None:
+        """Of the step before nothing is needed any more: its CUDA graphs' memory is free."""
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+
+
 class DiffusersRecipe:
     """The loop of diffusers' train_unconditional.py around `network(x, t)`, at its defaults or tuned.
 
@@ -154,6 +224,7 @@ class DiffusersRecipe:
         shape: tuple[int, int, int],
         *,
         tuned: bool = False,
+        graphs: bool = False,
         batch_size: int | None = None,
         lr: float | None = None,
         total_steps: int = 100_000,
@@ -166,7 +237,8 @@ class DiffusersRecipe:
         self.tuned = self.amp = tuned
         self.device = torch.device(device)
         self.network = network.to(self.device).train()
-        self.batch_size = batch_size or (32 if tuned else 16)
+        self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
+        self.batch_size = batch_size or (tuned_batch(shape[1], self.device) if tuned else 16)
         self.table = diffusers.DDPMScheduler(
             num_train_timesteps=1000,
             beta_schedule="linear",
@@ -193,6 +265,7 @@ class DiffusersRecipe:
             self.slow_average = diffusers.training_utils.EMAModel(
                 self.network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
             )
+        self.fastest.compile()
 
     @property
     def network_parameters(self) -> int:
@@ -203,6 +276,7 @@ class DiffusersRecipe:
         noise = torch.randn(clean.shape, device=self.device)
         t = torch.randint(0, self.table.config.num_train_timesteps, (len(clean),), device=self.device)
         noisy = self.table.add_noise(clean, noise, t)
+        self.fastest.new_step()
         with devices.autocast(self.device, self.amp):
             output = self.network(noisy, t)
         target = self.table.get_velocity(clean, noise, t) if self.tuned else noise
@@ -246,7 +320,7 @@ class DiffusersRecipe:
 
 
 class LucidrainsRecipe:
-    """denoising-diffusion-pytorch: Unet(64, (1, 2, 2, 2)), GaussianDiffusion and the loop of its Trainer.
+    """denoising-diffusion-pytorch: its Unet, its GaussianDiffusion and the loop of its Trainer.
 
     Defaults: float32, batch 16, Adam with lr 1e-4 and betas (0.9, 0.99), gradients clipped at 1, v-prediction on the sigmoid
     table, its EMA of 0.995 every ten steps. (Its Trainer also mirrors pictures; letters would suffer, so nobody does here.)
@@ -258,6 +332,7 @@ class LucidrainsRecipe:
         shape: tuple[int, int, int],
         *,
         tuned: bool = False,
+        graphs: bool = False,
         batch_size: int | None = None,
         lr: float | None = None,
         ema_length: float = 0.1,
@@ -269,9 +344,10 @@ class LucidrainsRecipe:
         self.shape = shape
         self.tuned = self.amp = tuned
         self.device = torch.device(device)
-        self.batch_size = batch_size or (32 if tuned else 16)
-        unet = package.Unet(64, dim_mults=(1, 2, 2, 2), channels=shape[0], flash_attn=False)
+        self.batch_size = batch_size or (tuned_batch(shape[1], self.device) if tuned else 16)
+        unet = lucidrains_network(shape[0], shape[1], self.device)
         self.diffusion = package.GaussianDiffusion(unet, image_size=shape[1]).to(self.device)
+        self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
         self.lr = lr or (1e-3 if tuned else 1e-4)
         self.warmup_steps = warmup_steps if tuned else 0
         if tuned:
@@ -285,6 +361,7 @@ class LucidrainsRecipe:
             from ema_pytorch import EMA  # comes with the package
 
             self.slow_average = EMA(self.diffusion, beta=0.995, update_every=10)
+        self.fastest.compile()
         self.steps_made = 0
 
     @property
@@ -296,6 +373,7 @@ class LucidrainsRecipe:
         return self.diffusion.model
 
     def step(self, images: Tensor) -> Tensor:
+        self.fastest.new_step()
         with devices.autocast(self.device, self.amp):
             loss = self.diffusion(images.to(self.device).float().div_(255))  # it goes to [-1, 1] by itself
         loss.backward()
@@ -331,20 +409,25 @@ class LucidrainsRecipe:
 # ---- the peers by name
 
 
-def _diffusers_peer(tuned: bool) -> Callable[..., Peer]:
+def _diffusers_peer(tuned: bool, graphs: bool = False) -> Callable[..., Peer]:
     def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
-        name = "diffusers, tuned" if tuned else "diffusers, defaults"
-        return DiffusersRecipe(name, _Sampled(diffusers_network(shape[0], shape[1])), shape, tuned=tuned, **settings)
+        network = _Sampled(diffusers_network(shape[0], shape[1], settings.get("device", "cpu")))
+        name = f"diffusers, {_manner(tuned, graphs)}"
+        return DiffusersRecipe(name, network, shape, tuned=tuned, graphs=graphs, **settings)
 
     return make
 
 
-def _lucidrains_peer(tuned: bool) -> Callable[..., Peer]:
+def _lucidrains_peer(tuned: bool, graphs: bool = False) -> Callable[..., Peer]:
     def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
-        name = "denoising-diffusion-pytorch, " + ("tuned" if tuned else "defaults")
-        return LucidrainsRecipe(name, shape, tuned=tuned, **settings)
+        name = f"denoising-diffusion-pytorch, {_manner(tuned, graphs)}"
+        return LucidrainsRecipe(name, shape, tuned=tuned, graphs=graphs, **settings)
 
     return make
+
+
+def _manner(tuned: bool, graphs: bool) -> str:
+    return "tuned, CUDA graphs" if graphs else "tuned" if tuned else "defaults"
 
 
 def _our_network_their_recipe(tuned: bool) -> Callable[..., Peer]:
@@ -358,8 +441,10 @@ def _our_network_their_recipe(tuned: bool) -> Callable[..., Peer]:
 PEERS: dict[str, Callable[..., Peer]] = {
     "diffusers": _diffusers_peer(tuned=False),
     "diffusers_tuned": _diffusers_peer(tuned=True),
+    "diffusers_tuned_graphs": _diffusers_peer(tuned=True, graphs=True),
     "lucidrains": _lucidrains_peer(tuned=False),
     "lucidrains_tuned": _lucidrains_peer(tuned=True),
+    "lucidrains_tuned_graphs": _lucidrains_peer(tuned=True, graphs=True),
     "ours_their_recipe": _our_network_their_recipe(tuned=False),
     "ours_their_recipe_tuned": _our_network_their_recipe(tuned=True),
 }

@@ -2,6 +2,7 @@
 
     python -m benchmarks.throughput
     python -m benchmarks.throughput --only diffusers,standard --rounds 3 --seconds 1
+    python -m benchmarks.throughput --size 64 --device cuda
 
 Every row lives in a process of its own, with its own threads and memory settings; the parent wakes one after the other, round
 after round, so that whatever slows the machine for a while slows them all. Figures are medians over rounds, ratios are taken
@@ -10,28 +11,40 @@ measured in the same rounds: its fastest 3x3 convolution, forward, best of sever
 
 All rows get the same pictures (OpenMoji, in memory), which spares the peers the reading of files. Writes
 benchmarks/results/throughput.json; `python -m benchmarks.tables` makes the table of it.
+
+On a graphics card the rows are others: the peers' networks are as large as ours, tuned means compiled as well, and once more with
+CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each. Writes throughput_cuda_SIZE.json.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from filelock import FileLock
 
 from benchmarks import machine
-from benchmarks.rows import Child, Row
+from benchmarks.rows import Child, Row, compiles
+from ddpm_core import devices
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
-RESULTS = Path(__file__).parent / "results" / "throughput.json"
+RESULTS = Path(__file__).parent / "results"
 BASE = "diffusers"  # the row that the others are compared with
 PEAK = "peak"  # no row: the process that measures the machine's peak
 PAUSE = 0.3  # seconds between rows: the threads of the one before spin for a while before they sleep
+PATIENCE = 600.0  # seconds
+# Of several of these commands on one machine only one is measured at a time; the others' rows may be ready, and sleep.
+ALONE = Path(tempfile.gettempdir()) / "ddpm_studio_throughput.lock"
 
 ROWS: dict[str, Row] = {
     "diffusers": Row("diffusers, its defaults", False, "diffusers"),
@@ -45,6 +58,23 @@ ROWS: dict[str, Row] = {
     "their_network": Row("control: diffusers' network, our recipe", True, "diffusers-network"),
     "their_recipe": Row("control: our full-resolution network, diffusers' recipe", False, "ours_their_recipe"),
 }
+ROWS_ON_A_CARD: dict[str, Row] = {
+    "diffusers": ROWS["diffusers"],
+    "diffusers_tuned": ROWS["diffusers_tuned"],
+    "diffusers_tuned_graphs": Row("diffusers, tuned, CUDA graphs", True, "diffusers_tuned_graphs"),
+    "lucidrains": ROWS["lucidrains"],
+    "lucidrains_tuned": ROWS["lucidrains_tuned"],
+    "lucidrains_tuned_graphs": Row("denoising-diffusion-pytorch, tuned, CUDA graphs", True, "lucidrains_tuned_graphs"),
+    "standard": ROWS["standard"],
+    "standard_float32": Row("ours, preset `standard`, amp off", False, "ours-standard", {"amp": False}),
+    "standard_eager": Row("ours, preset `standard`, compile off", True, "ours-standard", {"compile": False}),
+    "their_network": Row(ROWS["their_network"].title, True, "diffusers-network", {"base": "standard"}),
+}
+
+
+def rows_on(device: torch.device) -> dict[str, Row]:
+    """The rows that are compared there."""
+    return ROWS_ON_A_CARD if device.type == "cuda" else ROWS
 
 
 def measure(
@@ -52,32 +82,62 @@ def measure(
     images: np.ndarray,
     rounds: int,
     seconds: float,
-    device: str,
+    device: torch.device,
+    patience: float = PATIENCE,
+    together: int | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """{"peak": {...}, "rows": {key: {...}}}: the figures of the rows `keys`, and under "left_out" the rows that could not run."""
+    """{"peak_gflops": {...}, "rows": {key: {...}}}: the figures of the rows `keys`, and under "left_out" why others have none.
+
+    `together` rows start at a time; without a number all on a card, and one after the other on a processor.
+    """
+    rows = rows_on(device)
+    everyone = [PEAK, *keys]
+    together = together or (len(everyone) if device.type == "cuda" else 1)
+    if device.type == "cuda":
+        compiling = min(together, sum(compiles(rows[key]) for key in keys))
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, devices.cores() // max(1, compiling))))
     children: dict[str, Child] = {}
     left_out: dict[str, str] = {}
-    for key in (PEAK, *keys):
-        try:
-            children[key] = Child(key, ROWS.get(key), images, device)
-        except StudioError as error:
-            left_out[key] = str(error)
-            say(str(error))
-    turns: dict[str, list[dict[str, Any]]] = {key: [] for key in children}
-    try:
+    turns: dict[str, list[dict[str, Any]]] = {key: [] for key in everyone}
+
+    def leave_out(key: str, error: StudioError) -> None:
+        children.pop(key, None)
+        left_out[key] = str(error)
+        say(str(error))
+
+    with contextlib.ExitStack() as stack:
+        pictures = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "pictures.npy"
+        np.save(pictures, images)
+        for first in range(0, len(everyone), together):
+            group = everyone[first : first + together]
+            begun = [Child(key, rows.get(key), pictures, str(device)) for key in group]
+            for child in begun:
+                stack.callback(child.end)
+            for child in begun:
+                try:
+                    child.wait(patience)
+                    children[child.name] = child
+                    if child.about:
+                        say(f"{child.name} was ready after {child.about['seconds_to_begin']} s")
+                except StudioError as error:
+                    leave_out(child.name, error)
+        stack.enter_context(FileLock(ALONE))
         for number in range(rounds):
-            for key, child in children.items():
+            for key, child in list(children.items()):
                 time.sleep(PAUSE)
-                turns[key].append(child.turn(seconds))
+                try:
+                    turns[key].append(child.turn(seconds, patience))
+                except StudioError as error:
+                    leave_out(key, error)
             said = (f"{key} {turns[key][-1]['images_per_second']:.1f}" for key in children if key != PEAK)
             say(f"round {number + 1} of {rounds}, images/s: " + ", ".join(said))
-    finally:
-        for child in children.values():
-            child.end()
-    peaks = {kind: max(turn[kind] for turn in turns[PEAK]) for kind in ("float32", "bfloat16")}
-    rows = {key: summary(children[key].about, turns[key], turns.get(BASE), peaks) for key in children if key != PEAK}
-    return {"peak_gflops": {kind: round(value) for kind, value in peaks.items()}, "rows": rows, "left_out": left_out}
+    peaks = {}
+    if PEAK in children:
+        peaks = {kind: max(turn[kind] for turn in turns[PEAK]) for kind in ("float32", "bfloat16")}
+    base = turns[BASE] if BASE in children else None
+    result = {key: summary(child.about, turns[key], base, peaks) for key, child in children.items() if key != PEAK}
+    return {"peak_gflops": {kind: round(value) for kind, value in peaks.items()}, "rows": result, "left_out": left_out}
 
 
 def summary(
@@ -86,6 +146,7 @@ def summary(
     """A row's figures from its rounds; ratios are taken with the base row's turn of the same round."""
     paces = [turn["images_per_second"] for turn in turns]
     gflops = statistics.median(paces) * about["flops"] / 1e9
+    peak = peaks.get("bfloat16" if about["bfloat16"] else "float32")
     ratios = [pace / other["images_per_second"] for pace, other in zip(paces, base or [], strict=False)]
     return {
         **about,
@@ -94,60 +155,78 @@ def summary(
         "ratio": round(statistics.median(ratios), 3) if ratios else None,
         "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)] if ratios else None,
         "gflops": round(gflops, 1),
-        "share_of_peak": round(gflops / peaks["bfloat16" if about["bfloat16"] else "float32"], 3),
+        "share_of_peak": round(gflops / peak, 3) if peak else None,
         "steps": sum(turn["steps"] for turn in turns),
         "disturbed_steps": sum(turn["disturbed"] for turn in turns),
         "disturbed_steps_kept": sum(turn["disturbed"] for turn in turns if turn["kept"]),
     }
 
 
-def chosen(only: str | None) -> list[str]:
+def chosen(only: str | None, rows: dict[str, Row] = ROWS) -> list[str]:
     """The rows of `--only`, in the table's order. Raises `UsageError` for one that does not exist."""
-    wanted = only.split(",") if only else list(ROWS)
+    wanted = only.split(",") if only else list(rows)
     for key in wanted:
-        if key not in ROWS:
-            raise UsageError(f"there is no row {key!r}: choose from {', '.join(ROWS)}.")
-    return [key for key in ROWS if key in wanted]
+        if key not in rows:
+            raise UsageError(f"there is no row {key!r}: choose from {', '.join(rows)}.")
+    return [key for key in rows if key in wanted]
 
 
 def show(result: dict[str, Any]) -> Iterator[str]:
     """The result as lines for a terminal."""
     for key, row in result["rows"].items():
         ratio = f"{row['ratio']:.2f}x" if row["ratio"] else ""
+        share = f" {100 * row['share_of_peak']:4.0f} % of peak," if row["share_of_peak"] else ""
         yield (
-            f"{key:18} {row['images_per_second']:8.1f} images/s {ratio:>8} {row['parameters'] / 1e6:6.2f} M"
-            f" {row['flops'] / 1e9:6.2f} GFLOP/image {100 * row['share_of_peak']:4.0f} % of peak,"
-            f" {row['disturbed_steps']} of {row['steps']} steps disturbed"
+            f"{key:23} {row['images_per_second']:8.1f} images/s {ratio:>8} {row['parameters'] / 1e6:6.2f} M"
+            f" {row['flops'] / 1e9:6.2f} GFLOP/image{share} {row['disturbed_steps']} of {row['steps']} steps disturbed"
         )
-    yield f"peak: {result['peak_gflops']['float32']} GFLOP/s float32, {result['peak_gflops']['bfloat16']} bfloat16"
+    if peak := result["peak_gflops"]:
+        yield f"peak: {peak['float32']} GFLOP/s float32, {peak['bfloat16']} bfloat16"
+
+
+def results_file(device: torch.device, size: int) -> Path:
+    """Where the figures go: on a card a file for each size."""
+    return RESULTS / (f"throughput_cuda_{size}.json" if device.type == "cuda" else "throughput.json")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each row trains in a round")
-    parser.add_argument("--only", help=f"rows, with commas between them: {', '.join(ROWS)}")
+    parser.add_argument(
+        "--only", help=f"rows, with commas between them: {', '.join(ROWS)}; on a card {', '.join(ROWS_ON_A_CARD)}"
+    )
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which a row that is not ready is left out")  # fmt: skip
+    parser.add_argument("--together", type=int, help="how many rows start at a time: fewer than all where a card has too little memory")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help="instead of results/throughput.json, throughput_cuda_SIZE.json")
     options = parser.parse_args(argv)
     try:
-        keys = chosen(options.only)
+        device = devices.choose(options.device)
+        rows = rows_on(device)
+        keys = chosen(options.only, rows)
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
         result = measure(
-            keys, images, options.rounds, options.seconds, options.device, lambda line: print(line, flush=True)
-        )
+            keys, images, options.rounds, options.seconds, device, options.patience, options.together,
+            lambda line: print(line, flush=True),
+        )  # fmt: skip
     except StudioError as error:
         sys.exit(f"throughput: {error}")
     for line in show(result):
         print(line)
     words = sys.argv[1:] if argv is None else argv
     about = machine.describe(" ".join(["python -m benchmarks.throughput", *words]))
-    titles = {key: ROWS[key].title for key in result["rows"]}
-    settings = {"pictures": f"OpenMoji, {options.size} px", "rounds": options.rounds, "seconds": options.seconds}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**about, **settings, "titles": titles, **result}, indent=2) + "\n")
+    about |= {"device": devices.describe(device), "bfloat16": devices.bfloat16_pays(device)}
+    titles = {key: rows[key].title for key in result["rows"]}
+    settings = {
+        "pictures": f"OpenMoji, {options.size} px", "size": options.size,
+        "rounds": options.rounds, "seconds": options.seconds,
+    }  # fmt: skip
+    output = options.output or results_file(device, options.size)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({**about, **settings, "titles": titles, **result}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class RunConfig:
     snapshots: bool = True  # keep small copies of the weight averages, from which averages of other lengths can be made
     seed: int = 0  # of weights, data order, noise and sample grids: the same seed gives the same run
     amp: bool = True  # bfloat16 arithmetic where the device is good at it; weights stay float32
-    compile: bool = True  # torch.compile where it pays (NVIDIA cards); never on a processor
+    compile: bool = True  # recorded steps and torch.compile where they pay (NVIDIA cards); never on a processor
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     data_on: str = "auto"  # where the pictures wait: "device", "memory" or "disk"; "auto" = the first that has room
     from_model: str | None = None  # a checkpoint whose weights this run starts from

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality
 from benchmarks.tables.samplers import samplers
-from benchmarks.tables.speed import data_path, explorers, memory, profile, throughput
+from benchmarks.tables.speed import data_path, explorers, memory, profile, throughput, throughput_card
 
 HOUSE = Path(__file__).parents[2]
 RESULTS = HOUSE / "benchmarks" / "results"
@@ -15,6 +15,7 @@ PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
+    "throughput_card": throughput_card,
     "quality": quality,
     "ablation": ablation,
     "profile": profile,

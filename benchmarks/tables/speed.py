@@ -1,6 +1,7 @@
 """How fast it is: pictures a second beside the peers, where a step's time goes, the plan's forecasts, the data path, the page."""
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,76 @@ def throughput(results: Path) -> str:
     """Pictures a second in training, beside the peers."""
     if not (result := measured(results / "throughput.json")):
         return NOT_YET
+    said = ""
+    if peak := result["peak_gflops"]:
+        said = (
+            f" The machine's fastest convolution reaches {peak['float32']} GFLOP/s in float32 and {peak['bfloat16']} in"
+            " bfloat16."
+        )
+    rows = _paces(result, TUNED, "against it tuned", "GFLOP/s", lambda gflops: f"{gflops:.0f}")
+    return "\n".join([*rows, *_foot(result, said)]) + "\n"
+
+
+def throughput_card(results: Path) -> str:
+    """The same on a graphics card, a table for each size."""
+    found = [result for path in results.glob("throughput_cuda_*.json") if (result := measured(path))]
+    return "\n".join(of_card(result) for result in sorted(found, key=lambda result: result["size"])) or NOT_YET
+
+
+def of_card(result: dict[str, Any]) -> str:
+    """Rows are compared with the fastest tuned one as well, whoever's it is: the foot says which."""
+    paces = {key: row["images_per_second"] for key, row in result["rows"].items() if "_tuned" in key}
+    best = max(paces, key=lambda key: paces[key], default=None)
+    rows = _paces(result, best, "against the best tuned", "TFLOP/s", lambda gflops: f"{gflops / 1000:.1f}")
+    said = f" The best tuned is {result['titles'][best]}." if best else ""
+    if peak := result["peak_gflops"]:
+        said += (
+            f" The card's fastest convolution reaches {peak['float32'] / 1000:.0f} TFLOP/s in float32 (which torch computes in TF32"
+            f" there) and {peak['bfloat16'] / 1000:.0f} in bfloat16."
+        )
+    return "\n".join([f"**{result['pictures']}**", "", *rows, *_foot(result, said)]) + "\n"
+
+
+def _paces(
+    result: dict[str, Any], tuned: str | None, against_it: str, unit: str, in_unit: Callable[[float], str]
+) -> list[str]:
+    """A line for each row; `tuned` is the second one that all are compared with, under the heading `against_it`."""
     lines = [
-        "| training | weights | GFLOP an image | images/s | against diffusers | range | against it tuned | GFLOP/s | of peak |",
+        f"| training | weights | GFLOP an image | images/s | against diffusers | range | {against_it} | {unit} | of peak |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, row in result["rows"].items():
         ratio = f"**{row['ratio']:.2f}x**" if row["ratio"] else ""
         low_high = "{:.2f} to {:.2f}".format(*row["ratio_range"]) if row["ratio_range"] else ""
         kind = "bfloat16" if row["bfloat16"] else "float32"
+        share = f"{100 * row['share_of_peak']:.0f} % of {kind}" if row["share_of_peak"] else ""
+        pace = row["images_per_second"]
         lines.append(
             f"| {result['titles'][key]} (batch {row['batch_size']}) | {row['parameters'] / 1e6:.2f} M | {row['flops'] / 1e9:.2f}"
-            f" | {row['images_per_second']:.1f} | {ratio} | {low_high} | {_against(result['rows'], key, TUNED)} | {row['gflops']:.0f}"
-            f" | {100 * row['share_of_peak']:.0f} % of {kind} |"
+            f" | {pace:{',.0f' if pace >= 1000 else '.1f'}} | {ratio} | {low_high} | {_against(result['rows'], key, tuned)}"
+            f" | {in_unit(row['gflops'])} | {share} |"
         )
-    peak = result["peak_gflops"]
+    return lines
+
+
+def _foot(result: dict[str, Any], said: str) -> list[str]:
+    """How, where and when it was measured, what is `said` beside, and what is missing."""
     steps, disturbed, kept = (
         sum(row[name] for row in result["rows"].values())
         for name in ("steps", "disturbed_steps", "disturbed_steps_kept")
     )
-    lines += [
+    return [
         "",
         f"{result['pictures']}; medians over {result['rounds']} interleaved rounds of {result['seconds']:g} s, ratios taken inside a"
-        f" round. The machine's fastest convolution reaches {peak['float32']} GFLOP/s in float32 and {peak['bfloat16']} in bfloat16."
-        f" {_of_steps(steps, disturbed, kept)} {machine.in_words(result)}, commit {result['commit']}: `{result['command']}`",
+        f" round.{said} {_of_steps(steps, disturbed, kept)} {machine.in_words(result)}, commit {result['commit']}:"
+        f" `{result['command']}`",
+        *(f"Left out: {why}" for why in result["left_out"].values()),
     ]
-    lines += [f"Left out: {why}" for why in result["left_out"].values()]
-    return "\n".join(lines) + "\n"
 
 
-def _against(rows: dict[str, Any], key: str, base: str) -> str:
+def _against(rows: dict[str, Any], key: str, base: str | None) -> str:
     """The median over rounds of a row's pace beside that of `base` in the same round; "" where that was not measured."""
-    if base not in rows:
+    if base is None or base not in rows:
         return ""
     pairs = zip(rows[key]["rounds"], rows[base]["rounds"], strict=True)
     return f"**{statistics.median(pace / other for pace, other in pairs):.2f}x**"
