@@ -10,7 +10,7 @@ before the clock starts, as many as may have been read ahead while others were a
 were at work are left out where at least half of them are left. The file of the row "disk" is in the system's cache after
 the first round, as it would be in a run's second epoch where memory has room for it.
 
-Writes benchmarks/results/data_path.json.
+Writes benchmarks/results/data_path.json, on a card data_path_cuda.json.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine
+from benchmarks.records import results_of
 from ddpm_core import devices
 from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
 from ddpm_core.data import catalogue, places
@@ -38,7 +39,6 @@ from ddpm_core.training.state import TrainingState
 from ddpm_core.training.step import Gradients
 from ddpm_core.training.steps import Steps
 
-RESULTS = Path(__file__).parent / "results" / "data_path.json"
 FIXED = "fixed"
 AGAIN = "fixed, once more"
 ROWS = (FIXED, AGAIN, "device", "memory", "disk")
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one row in one round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help="instead of results/data_path.json, on a card data_path_cuda.json")
     options = parser.parse_args()
     try:
         device = devices.choose(options.device)
@@ -162,8 +162,9 @@ def main() -> None:
     except StudioError as error:
         sys.exit(f"data_path: {error}")
     about = machine.describe(" ".join(["python -m benchmarks.data_path", *sys.argv[1:]]))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
+    output = options.output or results_of("data_path", device)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
     for row, values in found["rows"].items():
         print(f"{row}: {values['milliseconds']} ms a step, {values['times_fixed']:.3f} times the fixed batch's")
 

@@ -5,7 +5,7 @@
 
 Every row has a process of its own. On a card the memory is torch's own largest sum of blocks, on a processor how much the process
 grew beyond the program itself. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the forecast's trial just
-before. Writes benchmarks/results/memory.json.
+before. Writes benchmarks/results/memory.json, on a card memory_cuda.json.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks import machine
+from benchmarks.records import results_of
 from ddpm_core import devices
 from ddpm_core.beginning import new_run
 from ddpm_core.config import NetworkConfig, RunConfig, preset
@@ -29,8 +30,6 @@ from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.training import memory, plan, trainer
 from ddpm_core.training.rehearsal import measured_peak
-
-RESULTS = Path(__file__).parent / "results" / "memory.json"
 
 
 class Row(NamedTuple):
@@ -127,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each row trains for its pace")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help="instead of results/memory.json, on a card memory_cuda.json")
     options = parser.parse_args(argv)
     found: dict[str, dict[str, Any]] = {}
     try:
@@ -143,8 +142,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"memory: {error}")
     words = sys.argv[1:] if argv is None else argv
     about = machine.describe(" ".join(["python -m benchmarks.memory", *words]))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**about, "rows": found}, indent=2) + "\n")
+    output = options.output or results_of("memory", device)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({**about, "rows": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ddpm_core import atomic
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def results_of(name: str, device: torch.device) -> Path:
+    """Where a benchmark keeps its figures; a card's stand beside a processor's."""
+    return RESULTS / f"{name}{'_cuda' if device.type == 'cuda' else ''}.json"
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

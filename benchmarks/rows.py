@@ -20,12 +20,11 @@ from benchmarks import machine, methods, peers
 from benchmarks.peak import fastest_convolution, flops, synchronize
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
+from ddpm_core.training import recording
 
 ENOUGH = 0.5  # of a round's time must be undisturbed; else all of it counts, and the table says so
-TO_BEGIN, TO_BEGIN_ON_A_CARD = (
-    2,
-    6,
-)  # steps before the first turn; CUDA graphs are tried, recorded, and only then played
+# Steps before the first turn. CUDA graphs are tried, recorded, and only then played.
+TO_BEGIN, TO_BEGIN_ON_A_CARD = 2, 6
 TO_WAKE, TO_WAKE_ON_A_CARD = 1, 3  # steps of each turn that do not count; a card's memory is taken anew
 WAIT_FOR_MEMORY = 120.0  # seconds
 TO_LEAVE = 10.0  # seconds that a process has to end by itself, once it is able to
@@ -69,6 +68,8 @@ def broken_promise(method: methods.Method, device: torch.device) -> str | None:
         return "its network could not be compiled"
     if method.state.micro_batch < method.batch_size:
         return "there was not enough memory for a batch in one part"
+    if recording.pays(method.state) and method.make_step.recording is None:
+        return "its steps could not be recorded"
     return None
 
 

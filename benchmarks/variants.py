@@ -61,8 +61,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     # the network: the same work per picture at full resolution and with larger patches
     "patch-1": ("patch 1, narrower", _network(width=32, multipliers=(1, 2, 3), patch=1)),
     "two-blocks": (
-        "two narrower blocks a level (of `standard` at 64 px, before it)",
-        {"network": NetworkConfig(width=144, multipliers=(1, 2, 3), blocks=2, attention=(1, 2), dropout=0.1)},
+        "two narrower blocks a level",
+        {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=())},
     ),
     "patch-4": ("patch 4, wider", _network(width=128, multipliers=(1, 2), patch=4)),
 }  # fmt: skip

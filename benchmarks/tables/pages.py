@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality
 from benchmarks.tables.samplers import samplers
-from benchmarks.tables.speed import data_path, explorers, memory, profile, throughput, throughput_card
+from benchmarks.tables.speed import card, data_path, explorers, memory, profile, throughput, throughput_card
 
 HOUSE = Path(__file__).parents[2]
 RESULTS = HOUSE / "benchmarks" / "results"
@@ -16,6 +16,7 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
     "throughput_card": throughput_card,
+    "card": card,
     "quality": quality,
     "ablation": ablation,
     "profile": profile,

@@ -72,11 +72,14 @@ def reached(runs: list[dict[str, Any]], distance: float) -> str:
 def ablation(results: Path) -> str:
     """What each choice of the recipe buys, one table a data set."""
     found = [json.loads(path.read_text()) for path in sorted((results / "ablation").glob("*.json"))]
-    parts = []
-    for dataset, size, images in dict.fromkeys((run["dataset"], run["size"], run["images"] // 1000) for run in found):
-        runs = [run for run in found if (run["dataset"], run["size"], run["images"] // 1000) == (dataset, size, images)]
-        parts.append(of_ablation(runs))
+    kinds = dict.fromkeys(map(_compared, found))
+    parts = [of_ablation([run for run in found if _compared(run) == kind]) for kind in kinds]
     return "\n".join(parts) or NOT_YET
+
+
+def _compared(run: dict[str, Any]) -> tuple:
+    """What runs of one table have in common."""
+    return run["dataset"], run["size"], run.get("preset", "cpu"), run["images"] // 1000
 
 
 def of_ablation(runs: list[dict[str, Any]]) -> str:
@@ -87,7 +90,8 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
     }
     means = {key: statistics.mean(run["frechet"] for run in mine) for key, mine in by_variant.items()}
     lines = [
-        f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, after {first['images']:,} pictures**",
+        f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first.get('preset', 'cpu')}`,"
+        f" after {first['images']:,} pictures**",
         "",
         f"| changed | weights | FD ({first['encoder']}) | each seed | beside the default | KD |",
         "|---|---|---|---|---|---|",

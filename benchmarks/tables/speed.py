@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.tables.results import NOT_YET, measured
 
+BASE = "diffusers"
 TUNED = "diffusers_tuned"
 
 
@@ -31,10 +32,42 @@ def throughput_card(results: Path) -> str:
     return "\n".join(of_card(result) for result in sorted(found, key=lambda result: result["size"])) or NOT_YET
 
 
+def card(results: Path) -> str:
+    """The card's tables in one: a line for each size."""
+    found = [result for path in results.glob("throughput_cuda_*.json") if (result := measured(path))]
+    if not found:
+        return NOT_YET
+    lines = [
+        "| px | weights | ours, images/s | diffusers as it comes | the best tuned peer | ours beside that | ours, of the card's peak |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found.sort(key=lambda result: result["size"])
+    for result in found:
+        rows = result["rows"]
+        ours, best = rows["standard"], _best_tuned(result)
+        theirs = [f"{rows[key]['images_per_second']:,.0f}" if key in rows else "" for key in (BASE, best)]
+        ratio = _against(rows, "standard", best)
+        lines.append(
+            f"| {result['size']} | {ours['parameters'] / 1e6:.0f} M | {ours['images_per_second']:,.0f} | {theirs[0]} | {theirs[1]}"
+            f" | {ratio} | {100 * ours['share_of_peak']:.0f} % |"
+        )
+    first = found[0]
+    lines += [
+        "",
+        f"Preset `standard`, OpenMoji, bfloat16. {machine.in_words(first)}: `python -m benchmarks.throughput`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _best_tuned(result: dict[str, Any]) -> str | None:
+    """The fastest of the peers that were tuned, whoever's it is."""
+    paces = {key: row["images_per_second"] for key, row in result["rows"].items() if "_tuned" in key}
+    return max(paces, key=lambda key: paces[key], default=None)
+
+
 def of_card(result: dict[str, Any]) -> str:
     """Rows are compared with the fastest tuned one as well, whoever's it is: the foot says which."""
-    paces = {key: row["images_per_second"] for key, row in result["rows"].items() if "_tuned" in key}
-    best = max(paces, key=lambda key: paces[key], default=None)
+    best = _best_tuned(result)
     rows = _paces(result, best, "against the best tuned", "TFLOP/s", lambda gflops: f"{gflops / 1000:.1f}")
     said = f" The best tuned is {result['titles'][best]}." if best else ""
     if peak := result["peak_gflops"]:
@@ -135,9 +168,13 @@ def of_profile(title: str, found: dict[str, Any]) -> str:
 
 
 def memory(results: Path) -> str:
-    """The plan's memory and pace beside what was measured."""
-    if not (found := measured(results / "memory.json")):
-        return NOT_YET
+    """The plan's memory and pace beside what was measured, on a processor and on a card."""
+    found = [measured(results / file) for file in ("memory.json", "memory_cuda.json")]
+    return "\n".join(of_memory(one) for one in found if one) or NOT_YET
+
+
+def of_memory(found: dict[str, Any]) -> str:
+    """A line for each network that was tried."""
     lines = [
         "| network | at once | arithmetic | memory, measured | planned | off by | images/s, measured | forecast | off by |",
         "|---|---|---|---|---|---|---|---|---|",

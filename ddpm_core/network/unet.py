@@ -259,8 +259,10 @@ def enlarged(x: Tensor) -> Tensor:
     On a card by an expanded view: autocast would make float32 of what torch's own is given, and its compiled backward pass is slow
     where sums must be repeatable. (Measured on an H200, 64 px, batch 64: 3 ms of a step's 10.)
     """
-    if x.device.type != "cuda":
-        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return by_a_view(x) if x.device.type == "cuda" else F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def by_a_view(x: Tensor) -> Tensor:
     batch, width, height, side = x.shape
     four = x[:, :, :, None, :, None].expand(batch, width, height, 2, side, 2)
     return four.reshape(batch, width, 2 * height, 2 * side)

@@ -184,4 +184,9 @@ def _rare(flags: Parser) -> None:
         help="where the pictures wait: device, memory, disk, or auto: the first that has room (default)",
     )
     machine.add_argument("--no-amp", dest="amp", action="store_false", help="no mixed precision: float32 throughout")
-    machine.add_argument("--no-compile", dest="compile", action="store_false", help="the plainest way: no torch.compile, no recorded steps")
+    machine.add_argument(
+        "--no-compile",
+        dest="compile",
+        action="store_false",
+        help="the plainest way: no torch.compile, no recorded steps",
+    )

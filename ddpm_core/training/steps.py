@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ddpm_core.training import recording
 from ddpm_core.training.eager_first import EagerFirst, reason
-from ddpm_core.training.recording import Recording
 from ddpm_core.training.state import TrainingState
 from ddpm_core.training.step import Gradients
 
@@ -25,8 +25,8 @@ class Steps:
         self.gradients = gradients
         self.eager_first = eager_first
         self.say = say
-        self.records = state.config.compile and state.device.type == "cuda" and state.precision.scaler is None
-        self.recording: Recording | None = None
+        self.works = True  # recording, until it does not
+        self.recording: recording.Recording | None = None
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         state = self.state
@@ -38,7 +38,7 @@ class Steps:
         loss = self.eager_first(step)
         norm = state.precision.step(state.optimizer, state.network, state.config.grad_clip)
         state.optimizer.zero_grad()
-        if self.records and state.micro_batch >= state.config.batch_size:
+        if self.works and recording.pays(state):
             self._record(step)
         return loss, norm
 
@@ -48,11 +48,10 @@ class Steps:
 
     def _record(self, step: int) -> None:
         try:
-            self.recording = Recording(self.state, self.gradients.batch_loss, self.eager_first.network, step)
+            self.recording = recording.Recording(self.state, self.gradients.batch_loss, self.eager_first.network, step)
         except Exception as error:
             # Also where memory runs out: a recording needs a little more than plain steps.
-            self.records = False
-            self.state.network.zero_grad()
+            self.works = False
             self.say(f"The steps could not be recorded, each kernel is called by itself ({reason(error)}).")
-        if not self.records:
+        if not self.works:
             torch.cuda.empty_cache()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 
 from ddpm_core import devices
+from ddpm_core.training import recording
 from ddpm_core.training.state import TrainingState
 from ddpm_core.training.step import Gradients
 
@@ -47,7 +48,7 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
             if compiles and device.type in LAYOUT_MATTERS:
                 state.use_layout(True)  # compiled networks are the fastest so; feature maps follow the weights
             if compiles:
-                state.compiled_from = max(COMPILE_AFTER_STEPS, math.ceil(COMPILE_AFTER / trial.seconds))
+                state.compiled_from = max(COMPILE_AFTER_STEPS, math.ceil(COMPILE_AFTER / trial.pace))
             if device.type == "cpu":
                 trial.fewer_threads()
             if device.type in LAYOUT_MATTERS and not compiles:
@@ -63,8 +64,9 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
     place = f"{_threads(torch.get_num_threads())}, " if device.type == "cpu" else ""
     layout = "channels-last" if state.channels_last else "plain"
     tried = f" ({'; '.join(trial.tried)})" if trial.tried else ""
+    recorded = " Its steps are recorded and played." if recording.pays(state) else ""
     later = f" From step {state.compiled_from:,} on it is compiled." if compiles else ""
-    return f"Trains with {place}weights in {layout} layout{tried}.{later}"
+    return f"Trains with {place}weights in {layout} layout{tried}.{recorded}{later}"
 
 
 class Trial:
@@ -86,6 +88,17 @@ class Trial:
                 self.state.network.zero_grad()
             self._seconds = self.measure(LONGEST)
         return self._seconds
+
+    @property
+    def pace(self) -> float:
+        """What one step will take, where steps are recorded as well as one can know before there is a recording."""
+        called = self.seconds
+        if not recording.pays(self.state):
+            return called
+        try:
+            return recording.pace(self.state, self.gradients.batch_loss)
+        except Exception:  # the first step will try again, and say what is wrong
+            return called
 
     def fewer_threads(self) -> None:
         """Half of them, as long as that is faster: beside a busy browser two can be slower than one."""

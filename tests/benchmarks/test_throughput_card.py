@@ -156,12 +156,18 @@ def test_a_row_without_memory_waits_for_the_others(monkeypatch):
 def test_a_row_of_ours_must_do_what_it_says(monkeypatch):
     method = object.__new__(methods.Ours)
     method.batch_size, method.config = 8, SimpleNamespace(compile=True)
-    method.state = SimpleNamespace(compiled_from=None, micro_batch=8)
+    method.state = SimpleNamespace(
+        compiled_from=None, micro_batch=8, config=SimpleNamespace(compile=True, batch_size=8), device=CARD,
+        precision=SimpleNamespace(scaler=None),
+    )  # fmt: skip
+    method.make_step = SimpleNamespace(recording=object())
     assert rows.broken_promise(method, CPU) is None
     monkeypatch.setattr(rows.devices, "compile_pays", lambda device: True)
     assert rows.broken_promise(method, CARD) == "its network could not be compiled"
     method.state.compiled_from = 0
     assert rows.broken_promise(method, CARD) is None
+    method.make_step.recording = None
+    assert rows.broken_promise(method, CARD) == "its steps could not be recorded"
     method.state.micro_batch = 4
     assert "memory" in rows.broken_promise(method, CARD)
 

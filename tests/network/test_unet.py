@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddpm_core.config import NETWORKS, NetworkConfig
-from ddpm_core.network.unet import Dropout, Join, UNet, attend
+from ddpm_core.network.unet import Dropout, Join, Norm, UNet, attend, by_a_view
 
 TINY = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,))
 
@@ -170,3 +170,14 @@ def test_only_the_classes_that_were_told_learn():
     network = awake(UNet(dataclasses.replace(TINY, classes=4), 3))
     network(torch.randn(3, 3, 16, 16), torch.randn(3), classes=torch.tensor([2, -1, -1])).square().sum().backward()
     assert network.classes.weight.grad.any(dim=1).tolist() == [False, False, True, False]
+
+
+def test_what_a_card_does_otherwise_is_the_same():
+    """Its enlargement, and the norm in plain sums that a compiler gets; with means far from zero, too."""
+    x = torch.randn((3, 24, 6, 4), generator=torch.Generator().manual_seed(0)) + 5
+    assert torch.equal(by_a_view(x), F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    norm = Norm(24)
+    for weight in norm.parameters():
+        weight.data.normal_(generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(norm.in_plain_sums(x), norm(x), atol=1e-5, rtol=1e-5)
+    assert norm.in_plain_sums(x.bfloat16()).dtype == torch.bfloat16

@@ -79,6 +79,19 @@ def test_the_layout_of_a_weight_in_memory_changes_no_step():
     torch.testing.assert_close(plain.data, other.data.contiguous())
 
 
+def test_the_rate_may_be_a_number_on_the_device():
+    steps = []
+    for rate in (0.1, torch.tensor(0.1)):
+        weight = torch.nn.Parameter(random(16, 16))
+        weight.grad = random(16, 16).flip(0)
+        optimizer = Muon([weight], rate, weight_decay=0.1)
+        optimizers.set_learning_rate(optimizer, 0.05)
+        optimizer.step()
+        steps.append(weight.data)
+    assert isinstance(optimizer.param_groups[0]["lr"], torch.Tensor)
+    torch.testing.assert_close(*steps)
+
+
 def test_weight_decay_is_decoupled():
     weight = torch.nn.Parameter(torch.ones(4, 4))
     weight.grad = torch.zeros(4, 4)

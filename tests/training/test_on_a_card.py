@@ -9,7 +9,7 @@ from ddpm_core import checkpoint, devices
 from ddpm_core.config import NetworkConfig, RunConfig, preset
 from ddpm_core.data.batches import Batches
 from ddpm_core.runs import Run
-from ddpm_core.training import memory, steps, trainer, trial
+from ddpm_core.training import memory, recording, trainer, trial
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
@@ -29,7 +29,7 @@ LAST = 16
 
 @pytest.fixture
 def card():
-    return torch.device("cuda")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_recorded_step_has_the_bits_of_a_called_one(go, monkeypatch):
     def broken(*_):
         raise RuntimeError("the tape is full")
 
-    monkeypatch.setattr(steps, "Recording", broken)
+    monkeypatch.setattr(recording, "Recording", broken)
     called, said = go("called", **settings)
     assert UNRECORDED in said and "the tape is full" in said
     assert differing(recorded, called) == []
