@@ -168,7 +168,9 @@ def _live_peak(pipe: Connection, device: torch.device) -> None:
     devices.keep_freed_memory()
     pipe.send({})
     while (seconds := pipe.recv()) is not None:
-        kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        kinds = {"float32": torch.float32}
+        if devices.bfloat16_pays(device):  # elsewhere it is emulated, and a single convolution takes seconds
+            kinds["bfloat16"] = torch.bfloat16
         peaks = {name: fastest_convolution(kind, device, seconds / 2) for name, kind in kinds.items()}
         rest(device)
         pipe.send(peaks)

@@ -10,7 +10,8 @@ inside a round. Steps beside which other programs were at work are left out wher
 measured in the same rounds: its fastest 3x3 convolution, forward, best of several shapes and both layouts.
 
 All rows get the same pictures (OpenMoji, in memory), which spares the peers the reading of files. Writes
-benchmarks/results/throughput.json; `python -m benchmarks.tables` makes the table of it.
+benchmarks/results/throughput.json, or throughput_float32.json on a processor without bfloat16; `python -m benchmarks.tables` makes
+the tables of them.
 
 On a graphics card the rows are others: the peers' networks are as large as ours, tuned means compiled as well, and once more with
 CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each. Writes throughput_cuda_SIZE.json.
@@ -134,7 +135,7 @@ def measure(
             say(f"round {number + 1} of {rounds}, images/s: " + ", ".join(said))
     peaks = {}
     if PEAK in children:
-        peaks = {kind: max(turn[kind] for turn in turns[PEAK]) for kind in ("float32", "bfloat16")}
+        peaks = {kind: max(turn[kind] for turn in turns[PEAK]) for kind in turns[PEAK][0]}
     base = turns[BASE] if BASE in children else None
     result = {key: summary(child.about, turns[key], base, peaks) for key, child in children.items() if key != PEAK}
     return {"peak_gflops": {kind: round(value) for kind, value in peaks.items()}, "rows": result, "left_out": left_out}
@@ -181,12 +182,14 @@ def show(result: dict[str, Any]) -> Iterator[str]:
             f" {row['flops'] / 1e9:6.2f} GFLOP/image{share} {row['disturbed_steps']} of {row['steps']} steps disturbed"
         )
     if peak := result["peak_gflops"]:
-        yield f"peak: {peak['float32']} GFLOP/s float32, {peak['bfloat16']} bfloat16"
+        yield "peak: " + ", ".join(f"{gflops} GFLOP/s in {kind}" for kind, gflops in peak.items())
 
 
 def results_file(device: torch.device, size: int) -> Path:
-    """Where the figures go: on a card a file for each size."""
-    return RESULTS / (f"throughput_cuda_{size}.json" if device.type == "cuda" else "throughput.json")
+    """Where the figures go: on a card a file for each size; a processor without bfloat16 has a table of its own."""
+    if device.type == "cuda":
+        return RESULTS / f"throughput_cuda_{size}.json"
+    return RESULTS / ("throughput.json" if devices.bfloat16_pays(device) else "throughput_float32.json")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -201,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which a row that is not ready is left out")  # fmt: skip
     parser.add_argument("--together", type=int, help="how many rows start at a time: fewer than all where a card has too little memory")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, help="instead of results/throughput.json, throughput_cuda_SIZE.json")
+    parser.add_argument("--output", type=Path, help="instead of a file in results/")
     options = parser.parse_args(argv)
     try:
         device = devices.choose(options.device)

@@ -7,7 +7,16 @@ from pathlib import Path
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality
 from benchmarks.tables.samplers import samplers
-from benchmarks.tables.speed import card, data_path, explorers, memory, profile, throughput, throughput_card
+from benchmarks.tables.speed import (
+    card,
+    data_path,
+    explorers,
+    memory,
+    profile,
+    throughput,
+    throughput_card,
+    throughput_float32,
+)
 
 HOUSE = Path(__file__).parents[2]
 RESULTS = HOUSE / "benchmarks" / "results"
@@ -15,6 +24,7 @@ PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
+    "throughput_float32": throughput_float32,
     "throughput_card": throughput_card,
     "card": card,
     "quality": quality,

@@ -14,14 +14,21 @@ TUNED = "diffusers_tuned"
 
 def throughput(results: Path) -> str:
     """Pictures a second in training, beside the peers."""
-    if not (result := measured(results / "throughput.json")):
+    return of_processor(measured(results / "throughput.json"))
+
+
+def throughput_float32(results: Path) -> str:
+    """The same on a processor that has no bfloat16."""
+    return of_processor(measured(results / "throughput_float32.json"))
+
+
+def of_processor(result: dict[str, Any] | None) -> str:
+    if not result:
         return NOT_YET
     said = ""
-    if peak := result["peak_gflops"]:
-        said = (
-            f" The machine's fastest convolution reaches {peak['float32']} GFLOP/s in float32 and {peak['bfloat16']} in"
-            " bfloat16."
-        )
+    if peaks := result["peak_gflops"]:
+        each = " and ".join(f"{gflops} GFLOP/s in {kind}" for kind, gflops in peaks.items())
+        said = f" The machine's fastest convolution reaches {each}."
     rows = _paces(result, TUNED, "against it tuned", "GFLOP/s", lambda gflops: f"{gflops:.0f}")
     return "\n".join([*rows, *_foot(result, said)]) + "\n"
 
@@ -70,11 +77,9 @@ def of_card(result: dict[str, Any]) -> str:
     best = _best_tuned(result)
     rows = _paces(result, best, "against the best tuned", "TFLOP/s", lambda gflops: f"{gflops / 1000:.1f}")
     said = f" The best tuned is {result['titles'][best]}." if best else ""
-    if peak := result["peak_gflops"]:
-        said += (
-            f" The card's fastest convolution reaches {peak['float32'] / 1000:.0f} TFLOP/s in float32 (which torch computes in TF32"
-            f" there) and {peak['bfloat16'] / 1000:.0f} in bfloat16."
-        )
+    if peaks := result["peak_gflops"]:
+        each = " and ".join(f"{gflops / 1000:.0f} TFLOP/s in {kind}" for kind, gflops in peaks.items())
+        said += f" The card's fastest convolution reaches {each} (torch computes float32 in TF32 there)."
     return "\n".join([f"**{result['pictures']}**", "", *rows, *_foot(result, said)]) + "\n"
 
 

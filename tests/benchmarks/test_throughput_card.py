@@ -266,6 +266,6 @@ def test_the_card_has_a_table_for_each_size(tmp_path):
         " | 20 % of bfloat16 |" in one
     )
     assert "The best tuned is denoising-diffusion-pytorch, tuned, CUDA graphs." in one
-    assert "reaches 300 TFLOP/s in float32 (which torch computes in TF32 there) and 800 in bfloat16." in one
+    assert "reaches 300 TFLOP/s in float32 and 800 TFLOP/s in bfloat16 (torch computes float32 in TF32 there)." in one
     assert "NVIDIA H200, 140 GB (" in one and "`python -m benchmarks.throughput --size 64`" in one
     assert "Left out: row x: no" in one
