@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
             for i, weight in enumerate(weights):
                 alike[len(weight) // blocks(len(weight)), weight[0].numel()].append(i)
             stacks = [
-                torch.cat([_flat(ahead[i]).reshape(-1, *shape) for i in chosen]).float()
+                torch.cat([_flat(ahead[i], weights[i]).reshape(-1, *shape) for i in chosen]).float()
                 for shape, chosen in alike.items()
             ]
             with tensor_cores():
@@ -77,10 +77,10 @@ def tensor_cores() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _flat(weight: Tensor) -> Tensor:
-    """A convolution (out, in, k, k) in the order in which it lies in memory: what is done to its rows does not depend on the order
-    of its columns, and nothing has to be moved."""
-    return weight.permute(0, 2, 3, 1) if _channels_last(weight) else weight
+def _flat(update: Tensor, weight: Tensor) -> Tensor:
+    """The update of a convolution (out, in, k, k) in the order in which the weight lies in memory: what is done to its rows does not
+    depend on the order of its columns, and nothing has to be moved."""
+    return update.permute(0, 2, 3, 1) if _channels_last(weight) else update
 
 
 def _unflat(rows: Tensor, weight: Tensor) -> Tensor:

@@ -68,12 +68,13 @@ def test_each_part_of_a_tall_matrix_moves_by_itself():
     torch.testing.assert_close(weight, torch.cat(halves))
 
 
-def test_the_layout_of_a_weight_in_memory_changes_no_step():
+@pytest.mark.parametrize("of_gradient", [torch.contiguous_format, torch.channels_last])
+def test_the_layout_of_a_weight_in_memory_changes_no_step(of_gradient):
     plain, other = (torch.nn.Parameter(random(64, 24, 3, 3)) for _ in range(2))
     other.data = other.data.contiguous(memory_format=torch.channels_last)
     gradient = random(24, 64, 3, 3).transpose(0, 1)
     for weight in (plain, other):
-        weight.grad = torch.empty_like(weight).copy_(gradient)
+        weight.grad = gradient.contiguous(memory_format=of_gradient)
         Muon([weight], lr=0.1).step()
     assert other.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(plain.data, other.data.contiguous())
