@@ -41,6 +41,13 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        # Lists that are made once: going through a network's modules takes 0.4 ms, and a small network's step on a fast card 4.
+        self._averages: list[torch.Tensor] = list(self.network.parameters())
+        self._follow(network)
+
+    def _follow(self, network: nn.Module) -> None:
+        self._followed = network
+        self._weights: list[torch.Tensor] = list(network.parameters())
 
     def keeps(self, step: int) -> float:
         """How much of the old average stays at optimizer step `step` (1, 2, ...), in [0, 1]."""
@@ -48,9 +55,9 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        averages: list[torch.Tensor] = list(self.network.parameters())
-        weights: list[torch.Tensor] = list(network.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - self.keeps(step))
+        if network is not self._followed:
+            self._follow(network)
+        torch._foreach_lerp_(self._averages, self._weights, 1 - self.keeps(step))
 
 
 class PowerEMA(WeightAverage):
