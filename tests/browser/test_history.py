@@ -325,9 +325,20 @@ def test_what_differs_is_shown(tab, studio):
     assert np.count_nonzero(back) == 3
 
 
+def made(tab, studio, count):
+    """Generates, and waits until there are so many in the history: on a slow machine the line of the one before may come late, and
+    asking anew takes back what is still being made."""
+    press(tab, "Generate")
+    for _ in range(300):
+        if len(gallery.history(studio.root)) == count:
+            return
+        tab.wait_for_timeout(100)
+    pytest.fail(f"there are {len(gallery.history(studio.root))} in the history, not {count}")
+
+
 def test_deleting_asks_first(tab, studio):
-    press(tab, "Generate")
-    press(tab, "Generate")
+    made(tab, studio, 1)
+    made(tab, studio, 2)
     choose_mode(tab, "History")
     cards = tab.locator(".made-card")
     cards.nth(1).wait_for()
