@@ -80,13 +80,16 @@ def test_cancel_is_quick_and_what_there_is_stays(page, studio, toy_run):
 def test_asking_anew_takes_back_what_was_asked(page, studio, toy_run):
     toy_run(studio.root, "toys", size=64, width=64)
     open_generation(page)
-    set_number(page, "samples", 64)
+    set_number(
+        page, "samples", 16
+    )  # a network call is waited for before the new request has its turn: it should be short
     set_number(page, "steps", 200)
     page.get_by_role("button", name="Generate").click()
     page.locator("#canvas img").wait_for()
     set_number(page, "samples", 2)
     set_number(page, "steps", 3)
-    page.wait_for_function("Studio.how.values.steps === 3")  # with 200 it would take a crowded machine a minute
+    # With 200 steps it would take a crowded machine a minute.
+    page.wait_for_function("Studio.how.values.steps === 3")
     page.get_by_role("button", name="Generate").click()
     line(page).get_by_text("2 pictures in").wait_for()
     page.wait_for_timeout(700)
