@@ -80,9 +80,7 @@ def test_cancel_is_quick_and_what_there_is_stays(page, studio, toy_run):
 def test_asking_anew_takes_back_what_was_asked(page, studio, toy_run):
     toy_run(studio.root, "toys", size=64, width=64)
     open_generation(page)
-    set_number(
-        page, "samples", 16
-    )  # a network call is waited for before the new request has its turn: it should be short
+    set_number(page, "samples", 16)  # few: the call that is being made is waited for, and should be short
     set_number(page, "steps", 200)
     page.get_by_role("button", name="Generate").click()
     page.locator("#canvas img").wait_for()
