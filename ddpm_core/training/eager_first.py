@@ -34,15 +34,15 @@ class EagerFirst:
         self.network: Callable[..., Tensor] = state.network
         self.compiles = state.config.compile and devices.compile_pays(state.device)
 
-    def get_ready(self, step: int) -> None:
-        """Compiles, if that is due at this step."""
+    def due(self, step: int) -> bool:
+        """Whether it would compile at this step."""
         start = self.state.compiled_from
-        if self.compiles and start is not None and step >= start:
-            self.compiles = False
-            self._compile(step)
+        return self.compiles and start is not None and step >= start
 
     def __call__(self, step: int) -> Tensor:
-        self.get_ready(step)
+        if self.due(step):
+            self.compiles = False
+            self._compile(step)
         if self.network is self.state.network:
             return self.gradients(self.network, step)
         try:

@@ -86,11 +86,8 @@ def _record(
 
     `once_before` is computed: what kernels make for themselves at their first call on a stream is no part of a step.
     """
-    graph, before, aside = (
-        torch.cuda.CUDAGraph(),
-        torch.cuda.current_stream(state.device),
-        torch.cuda.Stream(state.device),
-    )
+    graph = torch.cuda.CUDAGraph()
+    before, aside = torch.cuda.current_stream(state.device), torch.cuda.Stream(state.device)
     aside.wait_stream(before)
     try:
         with torch.cuda.stream(aside):

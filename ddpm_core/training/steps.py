@@ -30,9 +30,8 @@ class Steps:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         state = self.state
-        if self._compiles_now(step):
-            self.recording = None  # its memory first
-        self.eager_first.get_ready(step)
+        if self.eager_first.due(step):
+            self.recording = None  # of the plain network; its memory is free before the compiled one needs any
         if self.recording is not None:
             return self.recording(step)
         loss = self.eager_first(step)
@@ -41,10 +40,6 @@ class Steps:
         if self.works and recording.pays(state):
             self._record(step)
         return loss, norm
-
-    def _compiles_now(self, step: int) -> bool:
-        start = self.state.compiled_from
-        return self.eager_first.compiles and start is not None and step >= start
 
     def _record(self, step: int) -> None:
         try:
