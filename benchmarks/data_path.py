@@ -34,9 +34,9 @@ from ddpm_core.data import catalogue, places
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
 from ddpm_core.training.eager_first import EagerFirst
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 from ddpm_core.training.steps import Steps
 
 FIXED = "fixed"

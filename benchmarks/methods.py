@@ -17,9 +17,9 @@ from ddpm_core.errors import UsageError
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.ema import PowerEMA, second_length
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 from ddpm_core.training.steps import Steps
 
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training

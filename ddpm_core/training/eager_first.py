@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 
 
 class EagerFirst:

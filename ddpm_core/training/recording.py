@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ddpm_core import devices
+from ddpm_core.training.gradients import seed_dropout
 from ddpm_core.training.loss import DiffusionLoss, Drawn
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import seed_dropout
 
 Result = TypeVar("Result")
 

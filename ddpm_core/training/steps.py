@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ddpm_core.training import recording
 from ddpm_core.training.eager_first import EagerFirst, reason
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 
 
 class Steps:

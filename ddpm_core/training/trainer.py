@@ -27,12 +27,12 @@ from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.classes import with_classes
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
 from ddpm_core.training.out_of_memory import too_small
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 from ddpm_core.training.steps import Steps
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose

@@ -15,8 +15,8 @@ import torch
 
 from ddpm_core import devices
 from ddpm_core.training import recording
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 
 CLEARLY = 1.15  # times as fast is what another choice must be, twice in a row
 STEPS = 5  # timed for one choice at most,

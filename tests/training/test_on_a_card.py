@@ -14,10 +14,10 @@ from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.footprint import Arithmetic
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.rehearsal import measured_peak
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 from ddpm_core.training.steps import Steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA card here")

@@ -15,9 +15,9 @@ from ddpm_core.runs import Run, Status
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training import snapshots, trainer, trial
 from ddpm_core.training.control import Control
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 
 CPU = torch.device("cpu")
 

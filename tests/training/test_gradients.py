@@ -15,10 +15,10 @@ from ddpm_core.errors import StudioError
 from ddpm_core.runs import Run
 from ddpm_core.training import previews, trainer
 from ddpm_core.training.control import Control
+from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.out_of_memory import halving
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.step import Gradients
 
 CPU = torch.device("cpu")
 OF = DiffusionLoss.of
