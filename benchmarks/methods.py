@@ -162,16 +162,16 @@ def make(
     if key in VARIANTS:
         title, variant = VARIANTS[key]
         return Ours(f"ours, {title}", preset(dataset, size, base, **(settings | variant)), images, device)
-    from benchmarks import peers
+    from benchmarks import peer_networks, peers
 
     if key == "full-resolution":
-        config = preset(dataset, size, "cpu", network=peers.FULL_RESOLUTION, **settings)
+        config = preset(dataset, size, base, network=peer_networks.FULL_RESOLUTION, **settings)
         return Ours("our full-resolution network, our recipe", config, images, device)
     if key == "diffusers-network":
         config = preset(dataset, size, base, **settings)
         return Ours(
             "diffusers' network, our recipe", config, images, device,
-            lambda: peers.Levelled(peers.diffusers_network(images.shape[1], size, device), config.schedule),
+            lambda: peer_networks.Levelled(peer_networks.diffusers_network(images.shape[1], size, device), config.schedule),
         )  # fmt: skip
     if key in peers.PEERS:
         return Theirs(key, images, seed, device, total_steps)

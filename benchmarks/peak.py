@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import peers
+from benchmarks.peer_networks import Timed
 
 # batch, channels, side
 SHAPES = ((32, 64, 32), (32, 128, 32), (32, 128, 16), (64, 256, 16), (32, 256, 32), (64, 512, 8))
@@ -28,7 +28,7 @@ def flops(network: nn.Module, channels: int, size: int) -> int:
 
 
 def _second_argument(network: nn.Module) -> torch.dtype:
-    return torch.long if isinstance(network, peers.Timed) else torch.float32
+    return torch.long if isinstance(network, Timed) else torch.float32
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import machine, methods, peak, peers, rows, throughput
+from benchmarks import machine, methods, peak, peer_networks, peers, rows, throughput
 from benchmarks.tables.pages import renewed
 from ddpm_core.errors import StudioError
 from ddpm_core.presets import TABLE
@@ -181,7 +181,7 @@ def test_the_peers_networks_have_as_many_weights_as_ours(package, size):
 
     def millions(device):
         with torch.device("meta"):
-            network = getattr(peers, f"{package}_network")(3, size, device)
+            network = getattr(peer_networks, f"{package}_network")(3, size, device)
         return sum(weight.numel() for weight in network.parameters()) / 1e6
 
     assert millions(CARD) == pytest.approx(NETWORKS[package, size], abs=0.005)

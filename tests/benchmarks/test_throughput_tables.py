@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import machine, methods, peers, rows, throughput
+from benchmarks import machine, methods, peer_networks, peers, rows, throughput
 from benchmarks.peak import flops
 from benchmarks.tables.pages import PAGES, renewed
 from ddpm_core.config import NetworkConfig, RunConfig
@@ -103,8 +103,10 @@ def test_a_peer_learns_and_draws(key, images):
 def test_diffusers_network_learns_with_our_recipe(images):
     pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
     config = RunConfig("toy", 16, batch_size=2, device="cpu")
-    ours = methods.Ours("control", config, images, CPU, lambda: peers.Levelled(peers.diffusers_network(1, 16)))
-    assert ours.state.network is ours.network and isinstance(ours.network, peers.Levelled)
+    ours = methods.Ours(
+        "control", config, images, CPU, lambda: peer_networks.Levelled(peer_networks.diffusers_network(1, 16))
+    )
+    assert ours.state.network is ours.network and isinstance(ours.network, peer_networks.Levelled)
     before = [weight.clone() for weight in ours.network.parameters()]
     assert ours.step(0.0).isfinite()
     assert any(not torch.equal(*pair) for pair in zip(before, ours.network.parameters(), strict=True))
@@ -137,7 +139,7 @@ def test_a_level_of_our_table_is_its_own_time_step():
         def forward(self, x, t):
             return type("Answer", (), {"sample": t.float()})
 
-    levelled = peers.Levelled(Told())
+    levelled = peer_networks.Levelled(Told())
     assert torch.equal(levelled(None, levelled.log_sigmas), torch.arange(1000.0))
 
 
