@@ -27,17 +27,15 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine
+from benchmarks.methods import steps_of
 from benchmarks.records import results_of
 from ddpm_core import devices
 from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
 from ddpm_core.data import catalogue, places
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
-from ddpm_core.training.eager_first import EagerFirst
-from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
-from ddpm_core.training.steps import Steps
 
 FIXED = "fixed"
 AGAIN = "fixed, once more"
@@ -64,9 +62,7 @@ class Row:
 
     def __init__(self, state: TrainingState, batches: Batches) -> None:
         self.state, self.where = state, batches.where
-        loss = DiffusionLoss(state.config, batches, state.device)
-        gradients = Gradients(state, loss, _tell)
-        self.make_step = Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
+        self.make_step = steps_of(state, DiffusionLoss(state.config, batches, state.device))
         self.step = 0
 
     def block(self, count: int) -> float:
@@ -87,17 +83,9 @@ class Row:
             torch.cuda.synchronize(state.device)
 
 
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, device: torch.device) -> dict[str, Any]:
     """`images` as the catalogue gives them, memory-mapped."""
     state = TrainingState(config, images, device)
-    state.compiled_from = None
-    if config.compile and devices.compile_pays(device):
-        state.compiled_from = 0
-        state.use_layout(True)
 
     def batches(data_on: str) -> Batches:
         return Batches(images, config.batch_size, config.seed, device, data_on=data_on)

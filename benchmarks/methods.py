@@ -68,12 +68,7 @@ class Ours:
         self.network: nn.Module = state.network
         self.parameters = sum(weight.numel() for weight in self.network.parameters())
         loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)
-        state.compiled_from = None
-        if config.compile and devices.compile_pays(device):
-            state.compiled_from = 0  # nobody waits for a first picture here
-            state.use_layout(True)
-        gradients = Gradients(state, loss, _tell)
-        self.make_step = Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
+        self.make_step = steps_of(state, loss)
 
     def step(self, done: float) -> Tensor:
         config, state = self.config, self.state
@@ -99,6 +94,16 @@ class Ours:
                 *_, last = walk
             parts.append(pictures.to_uint8(last.x0))
         return np.concatenate(parts).transpose(0, 3, 1, 2)
+
+
+def steps_of(state: TrainingState, loss: DiffusionLoss) -> Steps:
+    """A run's steps as they are after its first minute: where compiling pays, compiled from the first one on."""
+    state.compiled_from = None
+    if state.config.compile and devices.compile_pays(state.device):
+        state.compiled_from = 0
+        state.use_layout(True)
+    gradients = Gradients(state, loss, _tell)
+    return Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
 
 
 def _tell(line: str) -> None:
