@@ -5,12 +5,19 @@ Studio.rooms.history = () => {
   const more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => load(false) }, t("history.more"));
   const line = h("p", { class: "line", role: "status" });
   const empty = h("p", { class: "empty", hidden: true }, t("history.empty"));
-  const large = Studio.madePicture((key) => {
-    entries = entries.filter((entry) => entry.key !== key);
-    draw();
+  const large = Studio.madePicture({
+    closed: (key) => {
+      leftFrom = key;
+      giveBack();
+    },
+    gone: (key) => {
+      entries = entries.filter((entry) => entry.key !== key);
+      draw();
+    },
   });
   const element = h("div", { class: "made" }, h("p", { class: "hint" }, t("mode.history.why")), large.element, line, empty, list, more);
   let entries = [];
+  let leftFrom = null; // the picture that was closed, until its card is there to get the focus
 
   const card = (entry) => {
     const when = Studio.moment(entry.when);
@@ -19,9 +26,19 @@ Studio.rooms.history = () => {
     const words = h("span", { class: "made-words" }, h("strong", {}, entry.what), h("span", {}, entry.run), h("span", {}, [when, seed].filter(Boolean).join(" · ")));
     return h("button", { type: "button", class: "made-card", tabindex: -1, "data-key": entry.key, onclick: () => place.set("picture", entry.key) }, h("span", { class: "made-picture" }, image), words);
   };
+  const giveBack = () => {
+    const known = [...list.children].find((known) => known.dataset.key === leftFrom);
+    if (!known) return;
+    known.focus();
+    leftFrom = null;
+  };
   const draw = () => {
+    const focused = document.activeElement;
     const cards = entries.map((entry) => [...list.children].find((known) => known.dataset.key === entry.key) || card(entry));
     list.replaceChildren(...cards);
+    if (list.contains(focused)) focused.focus(); // a card that stays loses it in between
+    else if (focused === document.body) giveBack();
+    else leftFrom = null; // somebody went on
     if (cards.length && !cards.some((known) => known.tabIndex === 0)) cards[0].tabIndex = 0;
     empty.hidden = entries.length > 0;
     mark();
@@ -66,8 +83,8 @@ Studio.showMade = (key) => {
 
 Studio.moment = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
-// One kept picture, large. `gone` hears the key of one that was deleted.
-Studio.madePicture = (gone) => {
+// One kept picture, large. `closed` hears the key of the one that was closed, `gone` of one that was deleted.
+Studio.madePicture = ({ closed, gone }) => {
   const { t, h, put, place } = Studio;
   const bench = Studio.bench("again");
   const figure = (id, words) => {
@@ -95,7 +112,7 @@ Studio.madePicture = (gone) => {
   const leave = () => {
     const key = shown?.key;
     place.set("picture", "");
-    document.querySelector(`.made-card[data-key="${CSS.escape(key || "")}"]`)?.focus();
+    if (key) closed(key);
   };
   element.addEventListener("keydown", (event) => event.key === "Escape" && leave());
   const sure = (asking) => {

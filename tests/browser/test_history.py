@@ -78,6 +78,33 @@ def test_what_was_made_is_there_newest_first_and_can_be_made_again(tab, studio):
     assert not tab.locator(".made-open").is_visible()
 
 
+def test_closing_gives_the_focus_to_the_card_also_when_the_list_is_slow(tab):
+    press(tab, "Generate")
+    choose_mode(tab, "History")
+    tab.locator(".made-card").click()
+    tab.get_by_role("heading", name="Grid by toys").wait_for()
+    held = []
+    tab.route("**/studio/history", lambda route: held.append(route))
+    tab.reload()
+    tab.get_by_role("heading", name="Grid by toys").wait_for()
+    assert tab.locator(".made-card").count() == 0  # the list is still on its way
+    tab.get_by_role("button", name="Close").press("Escape")
+    while held:
+        held.pop().continue_()
+    focused = "document.activeElement.classList.contains('made-card')"
+    tab.wait_for_function(focused)
+
+    # A list that comes anew leaves the focus where it is.
+    with tab.expect_request("**/studio/history"):
+        tab.evaluate("Studio.place.set('mode', 'grid'); Studio.place.set('mode', 'history')")
+    tab.locator(".made-card").focus()
+    with tab.expect_response("**/studio/history"):
+        while held:
+            held.pop().continue_()
+    tab.wait_for_timeout(200)
+    assert tab.evaluate(focused)
+
+
 def value_of_sampler(tab):
     return tab.locator("#sampler input").input_value()
 
