@@ -15,6 +15,7 @@ from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training import trial
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.ema import PowerEMA, second_length
 from ddpm_core.training.gradients import Gradients
@@ -98,10 +99,8 @@ class Ours:
 
 def steps_of(state: TrainingState, loss: DiffusionLoss) -> Steps:
     """A run's steps as they are after its first minute: where compiling pays, compiled from the first one on."""
-    state.compiled_from = None
-    if state.config.compile and devices.compile_pays(state.device):
-        state.compiled_from = 0
-        state.use_layout(True)
+    state.compiled_from = 0 if trial.compiled_later(state.config, state.device) else None
+    state.use_layout(trial.usual_layout(state.config, state.device))
     gradients = Gradients(state, loss, _tell)
     return Steps(state, gradients, EagerFirst(state, gradients, _tell), _tell)
 

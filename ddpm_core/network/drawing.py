@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddpm_core.network.convolution import Convolution
 from ddpm_core.network.unet import Join, UNet
 
 
@@ -138,7 +139,7 @@ class RowByRow(nn.Linear):
         return torch.cat([F.linear(row, self.weight, self.bias) for row in x.split(1)])
 
 
-class Convolution(nn.Conv2d):
+class ByOneDnn(nn.Conv2d):
     """A convolution by oneDNN, its weights arranged once, for the first batch it sees."""
 
     arranged: Tensor | None = None
@@ -175,5 +176,5 @@ def _arrange(network: nn.Module) -> None:
             module.of_x.weight, module.of_kept.weight = (nn.Parameter(half, requires_grad=False) for half in halves)
             module.of_kept.bias = module.mix.bias
     for module in network.modules():
-        if type(module) is nn.Conv2d:
-            module.__class__ = Convolution
+        if type(module) in (nn.Conv2d, Convolution):
+            module.__class__ = ByOneDnn

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_core.config import NetworkConfig
+from ddpm_core.network.convolution import Convolution
 
 
 class UNet(nn.Module):
@@ -149,11 +150,11 @@ class Stage(nn.Module):
     def __init__(self, width_in: int, width_out: int, condition_width: int, dropout: float, attention: bool) -> None:
         super().__init__()
         self.norm_in = Norm(width_in)
-        self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.conv_in = Convolution(width_in, width_out)
         self.scale_shift = nn.Linear(condition_width, 2 * width_out)
         self.norm_out = Norm(width_out)
         self.dropout = Dropout(dropout)
-        self.conv_out = zero(nn.Conv2d(width_out, width_out, 3, padding=1))
+        self.conv_out = zero(Convolution(width_out, width_out))
         self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
         self.attention = SelfAttention(width_out) if attention else nn.Identity()
 

@@ -11,6 +11,7 @@ from ddpm_core import devices
 from ddpm_core.config import RunConfig
 from ddpm_core.network.unet import UNet
 from ddpm_core.training import optimizer as optimizers
+from ddpm_core.training import trial
 
 
 class Rehearsal:
@@ -22,6 +23,8 @@ class Rehearsal:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), device:
             self.network = UNet(config.network, channels)
             self.picture = torch.randn(1, channels, config.size, config.size)
+        if trial.usual_layout(config, device):
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averages = [copy.deepcopy(self.network).requires_grad_(False) for _ in range(2)]
         self.optimizer = optimizers.build(self.network, config)
 

@@ -159,9 +159,13 @@ class TrainingState:
         # Sums come out differently on another number of threads; only the same number gives the same bits. A machine with
         # fewer cores goes on with what it has: more threads than cores would stand in each other's way.
         torch.set_num_threads(min(saved["threads"], devices.cores()))
-        # The same goes for the layout; but what a card likes can be slow on a processor, and there the bits are others anyway.
+        # The same goes for the layout; but what a card likes can be slow on a processor, and what a processor without bfloat16
+        # likes on one with it, and there the bits are others anyway.
         # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
-        self.use_layout(saved.get("channels_last", False) and saved["device"] == self.device.type)
+        elsewhere = saved.get("device") != self.device.type or (
+            self.device.type == "cpu" and devices.bfloat16_pays(self.device)
+        )
+        self.use_layout(saved.get("channels_last", False) and not elsewhere)
         self.compiled_from = saved.get("compiled_from", 0)
         # Fewer pictures at once round otherwise, too; but another device has another memory.
         if saved.get("device", self.device.type) == self.device.type:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 
 from ddpm_core import devices
+from ddpm_core.config import RunConfig
 from ddpm_core.training import recording
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
@@ -23,10 +24,6 @@ STEPS = 5  # timed for one choice at most,
 SECONDS = 0.3  # or as many as fit in here, but one at least
 LONGEST = 0.7  # seconds: where a step takes longer, trying others would be felt
 HOPELESS = 3.0  # times as long, in its first step, and a choice is dropped
-
-# On a processor the other layout is not tried, there is nothing to win: what convolutions gain, GroupNorm loses. (Measured on
-# one core with AVX-512, cpu network at 32 px: 0.9 times as fast in bfloat16, as fast in float32.)
-LAYOUT_MATTERS = ("cuda",)
 
 # Compiling takes about a minute. It waits until the run has lasted one: a short run never pays for it, and the first pictures
 # are there by then.
@@ -41,17 +38,16 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
     nothing more is tried: the first real step makes do with less.
     """
     device = state.device
-    compiles = state.config.compile and devices.compile_pays(device)
+    compiles = compiled_later(state.config, device)
     trial = Trial(state, gradients)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout draws from numbers that all share
         try:
-            if compiles and device.type in LAYOUT_MATTERS:
-                state.use_layout(True)  # compiled networks are the fastest so; feature maps follow the weights
+            state.use_layout(usual_layout(state.config, device))
             if compiles:
                 state.compiled_from = max(COMPILE_AFTER_STEPS, math.ceil(COMPILE_AFTER / trial.pace))
             if device.type == "cpu":
                 trial.fewer_threads()
-            if device.type in LAYOUT_MATTERS and not compiles:
+            if layout_is_open(state):
                 trial.other_layout()
         except Exception as error:
             if not devices.is_out_of_memory(error):
@@ -62,11 +58,33 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
             state.network.zero_grad()
 
     place = f"{_threads(torch.get_num_threads())}, " if device.type == "cpu" else ""
-    layout = "channels-last" if state.channels_last else "plain"
     tried = f" ({'; '.join(trial.tried)})" if trial.tried else ""
     recorded = " Its steps are recorded and played." if recording.pays(state) else ""
     later = f" From step {state.compiled_from:,} on it is compiled." if compiles else ""
-    return f"Trains with {place}weights in {layout} layout{tried}.{recorded}{later}"
+    return f"Trains with {place}weights in {_layout(state.channels_last)} layout{tried}.{recorded}{later}"
+
+
+def compiled_later(config: RunConfig, device: torch.device) -> bool:
+    return config.compile and devices.compile_pays(device)
+
+
+def usual_layout(config: RunConfig, device: torch.device) -> bool:
+    """Whether the weights, which the feature maps follow, lie channels-last (for each place of a map its channels side by side):
+    as is faster, as far as one knows without trying.
+
+    Compiled networks on a card like it, and on a processor the convolutions in float32 (network/convolution.py). In bfloat16
+    GroupNorm loses more by it there than they gain; and who asks such a processor for float32 gets torch's own convolutions.
+    """
+    if device.type == "cpu":
+        return not devices.bfloat16_pays(device)
+    return compiled_later(config, device)
+
+
+def layout_is_open(state: TrainingState) -> bool:
+    """Whether the other layout may be the faster one here, and is tried."""
+    if state.device.type == "cpu":
+        return state.channels_last
+    return state.device.type == "cuda" and not compiled_later(state.config, state.device)
 
 
 class Trial:
@@ -109,9 +127,9 @@ class Trial:
                 break
 
     def other_layout(self) -> None:
-        """Channels last: for each place of a feature map its channels side by side."""
-        use, back = functools.partial(self.state.use_layout, True), functools.partial(self.state.use_layout, False)
-        self.prefers("channels-last", use, "plain", back)
+        now, other = self.state.channels_last, not self.state.channels_last
+        use, back = functools.partial(self.state.use_layout, other), functools.partial(self.state.use_layout, now)
+        self.prefers(_layout(other), use, _layout(now), back)
 
     def prefers(self, other: str, use: Callable[[], None], present: str, back: Callable[[], None]) -> bool:
         """Whether `use()` makes steps clearly faster, found so twice in a row; then it is left so, otherwise `back()` called."""
@@ -158,6 +176,10 @@ def step_seconds(state: TrainingState, gradients: Gradients) -> float:
     if state.device.type == "cuda":
         torch.cuda.synchronize(state.device)
     return time.perf_counter() - start
+
+
+def _layout(channels_last: bool) -> str:
+    return "channels-last" if channels_last else "plain"
 
 
 def _threads(number: int) -> str:

@@ -20,6 +20,7 @@ from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
 
 CPU = torch.device("cpu")
+LAYOUT_IS_OPEN = trial.layout_is_open
 
 
 @pytest.fixture
@@ -62,10 +63,20 @@ def clock(monkeypatch):
     return invent
 
 
+@pytest.fixture(autouse=True)
+def native(monkeypatch):
+    """As on a processor with bfloat16, or with native["bfloat16"] = False as on one without, whichever this is."""
+    monkeypatch.setattr(trial, "layout_is_open", LAYOUT_IS_OPEN)
+    answers = {"bfloat16": True}
+    monkeypatch.setattr(devices, "bfloat16_pays", lambda device: answers["bfloat16"])
+    monkeypatch.setattr(devices, "half", lambda device, amp: None)  # it may be emulated here
+    return answers
+
+
 @pytest.fixture
 def layouts(monkeypatch):
     """As if a processor could gain by the other layout, which is how it is tested without a card."""
-    monkeypatch.setattr(trial, "LAYOUT_MATTERS", ("cpu",))
+    monkeypatch.setattr(trial, "layout_is_open", lambda state: True)
 
 
 @pytest.fixture
@@ -153,10 +164,42 @@ def test_the_layout_reaches_the_network_and_both_averages(material, clock, layou
         assert all(weight.is_contiguous(memory_format=layout) for weight in network.parameters() if weight.ndim == 4)
 
 
-def test_a_processor_keeps_the_plain_layout_and_one_thread_needs_no_trial(material, clock):
+def test_a_processor_with_bfloat16_keeps_the_plain_layout_and_one_thread_needs_no_trial(material, clock):
     made = clock({})
     trial.choose(*material)
     assert made == [] and not material[0].channels_last
+
+
+@pytest.mark.parametrize(
+    ("times_as_long", "chosen", "line"),
+    [
+        (0.5, True, "weights in channels-last layout (plain: 0.5x)."),
+        (1.1, True, "weights in channels-last layout (plain: 1.1x)."),
+        (2.0, False, "weights in plain layout (channels-last: 0.5x)."),
+    ],
+)
+def test_a_processor_without_bfloat16_begins_channels_last(material, clock, native, times_as_long, chosen, line):
+    native["bfloat16"] = False
+    made = clock({1: 0.1, "channels-last": times_as_long})
+    said = trial.choose(*material)
+    assert said.endswith(line) and material[0].channels_last == chosen
+    assert made[0] == (1, True)
+
+
+def test_where_a_step_takes_long_it_stays_channels_last(material, clock, native):
+    native["bfloat16"] = False
+    made = clock({1: 20.0, "channels-last": 1.0})
+    assert "channels-last layout (a step takes too long" in trial.choose(*material)
+    assert material[0].channels_last and len(made) == 1
+
+
+def test_a_card_that_does_not_compile_tries_channels_last(material):
+    state, _ = material
+    state.device = torch.device("cuda")
+    config = dataclasses.replace(state.config, compile=False)
+    assert not trial.usual_layout(config, state.device)
+    state.config = config
+    assert trial.layout_is_open(state)
 
 
 @pytest.mark.parametrize("pays", [True, False])
@@ -267,7 +310,8 @@ def test_the_command_line_prints_each_line_once(capsys):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_the_other_layout_resumes_to_the_same_bits_and_its_files_are_as_ever(go, tiny, clock, layouts, optimizer):
+def test_the_other_layout_resumes_to_the_same_bits_and_its_files_are_as_ever(go, tiny, clock, native, optimizer):
+    native["bfloat16"] = False
     clock({1: 0.1, "channels-last": 0.5})
     network = NetworkConfig(width=16, multipliers=(1, 2), blocks=1, patch=2, attention=(1,), dropout=0.1)
     settings = {"optimizer": optimizer, "network": network, "epochs": 8}
@@ -288,6 +332,34 @@ def test_the_other_layout_resumes_to_the_same_bits_and_its_files_are_as_ever(go,
     assert all(weight.is_contiguous() for weight in model.weights.values())
     checkpoint.load_weights(UNet(model.config.network, model.channels), model.weights, whole.final_path)
     assert same(model.weights, one["ema"])
+
+
+def test_winograds_products_resume_to_the_same_bits(go, tiny, native):
+    """On a processor without bfloat16, with convolutions wide enough for them, and a stop in between."""
+    native["bfloat16"] = False
+    network = NetworkConfig(width=96, multipliers=(1,), blocks=1, patch=1, attention=(), dropout=0.1)
+    settings = {"network": network, "epochs": 2, "batch_size": 8, "optimizer": "muon"}
+    whole, _ = go(tiny(name="whole", **settings))
+    halves, status = go(tiny(name="halves", **settings), **stop_at(1))
+    assert status.step == 1 and saved_by(halves)["channels_last"]
+    go(halves.config(), resume=True)
+    for part in ("weights", "ema", "second_ema"):
+        assert same(saved_by(whole)[part], saved_by(halves)[part])
+
+
+def test_a_processor_with_bfloat16_goes_on_in_the_plain_layout(material, native, tmp_path):
+    """Of a run that was begun on one without."""
+    state, _ = material
+    run = Run(tmp_path, "toy")
+    run.create(state.config)
+    state.use_layout(True)
+    state.save(run, 1.0)
+    for bfloat16 in (True, False):
+        native["bfloat16"] = bfloat16
+        other = TrainingState(state.config, np.zeros((8, 3, 16, 16), np.uint8), CPU)
+        other.data_mark = state.data_mark
+        other.restore(run, print)
+        assert other.channels_last == (not bfloat16)
 
 
 def test_a_snapshot_in_the_other_layout_is_read_as_ever(material, tmp_path):
