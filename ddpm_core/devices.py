@@ -97,6 +97,14 @@ def float16_pays(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
+def winograd_pays(device: torch.device) -> bool:
+    """Whether what `device` learns with are Winograd's products (network/convolution.py): a processor without bfloat16.
+
+    On one with it float32 is for who asks for it, and gets torch's own convolutions.
+    """
+    return device.type == "cpu" and not bfloat16_pays(device)
+
+
 def half(device: torch.device, amp: bool) -> torch.dtype | None:
     """bfloat16 where `amp` asks for half precision and the device is good at it, float16 where it is good at that alone (RTX 20,
     GTX 16, V100); None for float32."""

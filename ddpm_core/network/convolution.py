@@ -87,6 +87,11 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _Winograd.apply(x, weight, bias)
 
 
+def workspace(channels: int, channels_out: int) -> int:
+    """Bytes that `winograd` takes for a moment, beside what goes in and comes out: kernels, their gradients, and some tiles."""
+    return 4 * (3 * 36 * channels * channels_out + 3 * AT_ONCE)
+
+
 class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -54,10 +54,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """On which kind of device, and whether 16-bit numbers are used where autocast allows them."""
+    """On which kind of device, whether 16-bit numbers are used where autocast allows them, and whether convolutions take
+    Winograd's way (network/convolution.py). The last changes nothing that is counted here."""
 
     card: bool  # False: a processor
     half: bool
+    winograd: bool = False
 
 
 CARD = Arithmetic(card=True, half=False)

@@ -16,6 +16,7 @@ import torch
 from ddpm_core import devices
 from ddpm_core.config import NETWORKS, SIZES, RunConfig, preset
 from ddpm_core.data.places import SHARE_OF_DEVICE
+from ddpm_core.network import convolution
 from ddpm_core.training import footprint
 from ddpm_core.training.footprint import Arithmetic
 
@@ -90,6 +91,9 @@ def needed(
         "update": weights + of_update,
         "grid": found.drawing.peak(grid_pictures(config.size)) if grid else 0,
     }
+    widest = config.network.width * max(config.network.multipliers)
+    if arithmetic.winograd and widest >= convolution.LEAST_CHANNELS:
+        heights["step"] += convolution.workspace(widest, widest)
     if grid and whole and recorded(config, arithmetic):  # what a recording holds is not free for a grid
         heights["grid"] += max(heights["step"], heights["update"])
     highest = max(heights, key=heights.__getitem__)
@@ -125,7 +129,7 @@ def arithmetic(device: torch.device, amp: bool) -> Arithmetic:
     """How `device` will compute."""
     with devices.autocast(device, amp):
         half = device.type in ("cuda", "cpu") and torch.is_autocast_enabled(device.type)
-    return Arithmetic(card=device.type != "cpu", half=half)
+    return Arithmetic(card=device.type != "cpu", half=half, winograd=devices.winograd_pays(device))
 
 
 # ---- what fits

@@ -7,6 +7,7 @@ import torch
 
 from ddpm_core.config import SIZES, NetworkConfig, RunConfig, preset
 from ddpm_core.data import places
+from ddpm_core.network import convolution
 from ddpm_core.training import memory, rehearsal
 from ddpm_core.training.footprint import Arithmetic, count
 from ddpm_core.training.rehearsal import Rehearsal, measured_peak
@@ -177,8 +178,20 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
 def test_how_this_processor_computes():
     from ddpm_core import devices
 
-    assert memory.arithmetic(CPU, amp=False) == PROCESSOR
-    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=devices.bfloat16_pays(CPU))
+    bfloat16 = devices.bfloat16_pays(CPU)
+    assert memory.arithmetic(CPU, amp=False) == Arithmetic(card=False, half=False, winograd=not bfloat16)
+    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=bfloat16, winograd=not bfloat16)
+
+
+def test_winograds_kernels_and_tiles_are_counted():
+    standard, cpu = preset(size=32, preset="standard"), preset(size=32)
+    plain, ours = PROCESSOR, dataclasses.replace(PROCESSOR, winograd=True)
+    more = [
+        memory.needed(one, 3, 128, ours).allocated - memory.needed(one, 3, 128, plain).allocated
+        for one in (standard, cpu)
+    ]
+    assert more[0] == convolution.workspace(288, 288) > more[1] == convolution.workspace(128, 128) > 0
+    assert memory.needed(TOY, 3, 16, ours) == memory.needed(TOY, 3, 16, plain)  # too narrow for it
 
 
 # ---- against real steps

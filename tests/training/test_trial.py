@@ -206,7 +206,7 @@ def test_a_card_that_does_not_compile_tries_channels_last(material):
 def test_compiling_waits_a_minute(material, clock, monkeypatch, pays):
     state, gradients = material
     monkeypatch.setattr(devices, "compile_pays", lambda device: pays)
-    clock({1: 0.01})
+    clock({1: 0.01, "channels-last": 1.0})
     said = trial.choose(state, gradients)
     assert state.compiled_from == (6000 if pays else 0)
     assert ("From step 6,000 on it is compiled." in said) == pays
@@ -214,7 +214,7 @@ def test_compiling_waits_a_minute(material, clock, monkeypatch, pays):
 
 def test_compiling_waits_fifty_steps_at_least(material, clock, monkeypatch):
     monkeypatch.setattr(devices, "compile_pays", lambda device: True)
-    clock({1: 10.0})
+    clock({1: 10.0, "channels-last": 1.0})
     trial.choose(*material)
     assert material[0].compiled_from == 50
 
