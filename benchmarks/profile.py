@@ -4,7 +4,8 @@
     python -m benchmarks.profile --rows cpu,full --steps 5
 
 Uses torch's profiler around the step that benchmarks/throughput.py times. Convolutions are also told in GFLOP/s beside the
-fastest convolution that the machine can do. Writes benchmarks/results/profile.json; `profile_before.json` beside it is the same
+fastest convolution that the machine can do. Writes benchmarks/results/profile.json, on a processor without bfloat16
+profile_float32.json, on a card profile_cuda.json; `profile_before.json` beside it is the same
 file, run in the tree of the commit that its foot names, before the network and the optimizer were made fast.
 """
 
@@ -25,13 +26,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import machine, peers
 from benchmarks.peak import fastest_convolution, flops, synchronize
+from benchmarks.records import results_of, write
 from benchmarks.rows import begin
 from benchmarks.throughput import ROWS
 from ddpm_core import devices
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
-RESULTS = Path(__file__).parent / "results" / "profile.json"
 # The first kind whose words are in an operator's name has it.
 KINDS = {
     "convolution, forward": ("mkldnn_convolution", "cudnn_convolution", "thnn_conv2d"),
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help="the results file instead of the usual one")
     options = parser.parse_args()
     try:
         device = devices.choose(options.device)
@@ -115,8 +116,7 @@ def main() -> None:
     about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]))
     titles = {key: ROWS[key].title for key in rows}
     found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(found, indent=2) + "\n")
+    write(options.output or results_of("profile", device), found)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality --dataset fashion_mnist --minutes 8 --methods ours-cpu,diffusers_tuned --seeds 0,1,2
 
-A (method, seed) that is finished is one JSON and one small grid in benchmarks/results/quality/; started again, the command
-goes on with those that are missing. Rounds are interleaved: all methods with the first seed, then all with the second.
+A (method, seed) that is finished is one JSON and one small grid in benchmarks/results/quality/ (quality_float32/ on a processor
+without bfloat16, quality_cuda/ on a card); started again, the command goes on with those that are missing. Rounds are interleaved: all methods with the first seed, then all with the second.
 
 The clock runs during training steps only, not while pictures are made for a distance. A step that took more than 1.25 times
 the running median counts as that much and is told as clipped: so a program that wakes up beside changes nobody's result.
@@ -30,13 +30,12 @@ from torch import Tensor
 
 from benchmarks import distance, encoder, machine
 from benchmarks.methods import Method, Ours, Theirs, make
-from benchmarks.records import read, write
+from benchmarks.records import RESULTS, kind_of, read, write
 from benchmarks.tables.quality import of_quality
 from ddpm_core import devices, pictures
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError
 
-RESULTS = Path(__file__).parent / "results" / "quality"
 CLIP = 1.25
 LARGEST_GRID = 60_000  # bytes
 GLIMPSE = 60  # seconds: what is drawn until then is kept as a grid too
@@ -201,7 +200,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="network calls a picture")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, help="a folder instead of the usual one")
     options = parser.parse_args()
     options.marks = [float(mark) for mark in options.marks.split(",") if mark]
     options.command = " ".join(["python -m benchmarks.quality", *sys.argv[1:]])
@@ -213,6 +212,8 @@ def main() -> None:
 
 def _main(options: argparse.Namespace) -> None:
     devices.keep_freed_memory()
+    # What a machine gets done in the time stands beside what its like gets done.
+    options.results = options.results or RESULTS / f"quality{kind_of(devices.choose(options.device))}"
     coder = encoder.load(options.dataset, options.size)
     images = catalogue.load(options.dataset, options.size, options.data_dir).images
     floor = _floor(options, coder)

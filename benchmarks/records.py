@@ -7,14 +7,20 @@ from typing import Any
 
 import torch
 
-from ddpm_core import atomic
+from ddpm_core import atomic, devices
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def results_of(name: str, device: torch.device) -> Path:
-    """Where a benchmark keeps its figures; a card's stand beside a processor's."""
-    return RESULTS / f"{name}{'_cuda' if device.type == 'cuda' else ''}.json"
+    """Where a benchmark keeps its figures: a card's, and those of a processor without bfloat16, stand beside the others'."""
+    return RESULTS / f"{name}{kind_of(device)}.json"
+
+
+def kind_of(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "_cuda"
+    return "" if devices.bfloat16_pays(device) else "_float32"
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -34,12 +34,12 @@ import torch
 from filelock import FileLock
 
 from benchmarks import machine
+from benchmarks.records import results_of
 from benchmarks.rows import Child, Row, compiles
 from ddpm_core import devices
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
-RESULTS = Path(__file__).parent / "results"
 BASE = "diffusers"  # the row that the others are compared with
 PEAK = "peak"  # no row: the process that measures the machine's peak
 PAUSE = 0.3  # seconds between rows: the threads of the one before spin for a while before they sleep
@@ -186,10 +186,9 @@ def show(result: dict[str, Any]) -> Iterator[str]:
 
 
 def results_file(device: torch.device, size: int) -> Path:
-    """Where the figures go: on a card a file for each size; a processor without bfloat16 has a table of its own."""
-    if device.type == "cuda":
-        return RESULTS / f"throughput_cuda_{size}.json"
-    return RESULTS / ("throughput.json" if devices.bfloat16_pays(device) else "throughput_float32.json")
+    """Where the figures go: on a card a file for each size."""
+    path = results_of("throughput", device)
+    return path.with_stem(f"{path.stem}_{size}") if device.type == "cuda" else path
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.tables.presets import presets
-from benchmarks.tables.quality import ablation, growing, quality
+from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_float32
 from benchmarks.tables.samplers import samplers
 from benchmarks.tables.speed import (
     card,
@@ -28,6 +28,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "throughput_card": throughput_card,
     "card": card,
     "quality": quality,
+    "quality_float32": quality_float32,
+    "quality_card": quality_card,
     "ablation": ablation,
     "profile": profile,
     "growing": growing,

@@ -11,11 +11,25 @@ from benchmarks.tables.results import NOT_YET, TITLES, commands
 
 def quality(results: Path) -> str:
     """Distances after the same minutes of training, one table a data set, and when ours had reached what the peers did."""
-    found = [json.loads(path.read_text()) for path in sorted((results / "quality").glob("*min_*.json"))]
+    return _in_folder(results / "quality")
+
+
+def quality_float32(results: Path) -> str:
+    """The same on a processor without bfloat16."""
+    return _in_folder(results / "quality_float32")
+
+
+def quality_card(results: Path) -> str:
+    """The same on a graphics card."""
+    return _in_folder(results / "quality_cuda")
+
+
+def _in_folder(folder: Path) -> str:
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*min_*.json"))]
     parts = []
     for dataset, size, minutes in dict.fromkeys((run["dataset"], run["size"], run["minutes"]) for run in found):
         runs = [run for run in found if (run["dataset"], run["size"], run["minutes"]) == (dataset, size, minutes)]
-        floor = results / "quality" / f"{dataset}_{size}_floor_{runs[0]['samples']}.json"
+        floor = folder / f"{dataset}_{size}_floor_{runs[0]['samples']}.json"
         parts.append(of_quality(runs, json.loads(floor.read_text())))
     return "\n".join(parts) or NOT_YET
 

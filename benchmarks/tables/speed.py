@@ -135,10 +135,13 @@ def _of_steps(steps: int, disturbed: int, kept: int) -> str:
     return f"Other programs were at work beside {disturbed:,} of {steps:,} steps; {counted}."
 
 
+PROFILES = {"Before": "profile_before.json", "Now": "profile.json", "Now, without bfloat16": "profile_float32.json"}
+
+
 def profile(results: Path) -> str:
-    """Where a step's time goes, before and after."""
+    """Where a step's time goes, before and after, and on a processor without bfloat16."""
     parts = []
-    for title, file in (("Before", "profile_before.json"), ("Now", "profile.json")):
+    for title, file in PROFILES.items():
         if found := measured(results / file):
             parts.append(of_profile(title, found))
     return "\n".join(parts) or NOT_YET
@@ -174,7 +177,7 @@ def of_profile(title: str, found: dict[str, Any]) -> str:
 
 def memory(results: Path) -> str:
     """The plan's memory and pace beside what was measured, on a processor and on a card."""
-    found = [measured(results / file) for file in ("memory.json", "memory_cuda.json")]
+    found = [measured(results / file) for file in ("memory.json", "memory_float32.json", "memory_cuda.json")]
     return "\n".join(of_memory(one) for one in found if one) or NOT_YET
 
 

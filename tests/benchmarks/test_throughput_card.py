@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import machine, methods, peak, peer_networks, peers, rows, throughput
+from benchmarks import machine, methods, peak, peer_networks, peers, records, rows, throughput
 from benchmarks.tables.pages import renewed
 from ddpm_core.errors import StudioError
 from ddpm_core.presets import TABLE
@@ -44,8 +44,15 @@ def test_the_rows_follow_the_device():
     assert compiled == set(on_a_card) - {"diffusers", "lucidrains", "standard_eager"}
 
 
-@pytest.mark.parametrize(("device", "file"), [(CPU, "throughput.json"), (CARD, "throughput_cuda_64.json")])
-def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, file, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("device", "bfloat16", "file"),
+    [
+        (CPU, True, "throughput.json"),
+        (CPU, False, "throughput_float32.json"),
+        (CARD, True, "throughput_cuda_64.json"),
+    ],
+)
+def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, bfloat16, file, monkeypatch, tmp_path):
     asked = []
 
     def measure(keys, *_):
@@ -54,12 +61,12 @@ def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, file, monk
 
     pictures = SimpleNamespace(images=np.zeros((1, 3, 64, 64), np.uint8))
     monkeypatch.setattr(throughput, "measure", measure)
-    monkeypatch.setattr(throughput, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setattr(throughput.catalogue, "load", lambda *_: pictures)
     monkeypatch.setattr(throughput.machine, "describe", lambda command: {"command": command})
     monkeypatch.setattr(throughput.devices, "choose", lambda name: device)
     monkeypatch.setattr(throughput.devices, "describe", lambda device: device.type)
-    monkeypatch.setattr(throughput.devices, "bfloat16_pays", lambda device: True)
+    monkeypatch.setattr(throughput.devices, "bfloat16_pays", lambda device: bfloat16)
     throughput.main(["--size", "64"])
     assert asked == list(throughput.rows_on(device))
     kept = json.loads((tmp_path / file).read_text())
