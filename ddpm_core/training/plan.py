@@ -111,7 +111,7 @@ class Forecast:
         side = smaller[-1]
         work = count(NETWORKS[self.config.preset, side], side, self.channels)[1]
         seconds = self.seconds * work / self.flops
-        return f"That is long. To see first whether it learns what you want: --size={side} takes about {duration(seconds)}."
+        return f"That is long. To see first whether it learns what you want: at {side} px (--size={side}) it takes about {duration(seconds)}."
 
 
 def forecast(

@@ -119,7 +119,7 @@ def test_the_colour_of_the_pictures_may_be_chosen():
 
 def test_a_long_run_is_told_to_try_a_smaller_size():
     long = plan.forecast(preset("cifar10", 64, "standard", epochs=2000, **ALL), pictures=50_000, channels=3)
-    assert long.hint is not None and "--size=32 takes about" in long.hint
+    assert long.hint is not None and "at 32 px (--size=32) it takes about" in long.hint
     assert plan.forecast(preset("cifar10", 64, "standard", epochs=1, **ALL), pictures=500, channels=3).hint is None
 
 
