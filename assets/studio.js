@@ -130,14 +130,16 @@ Studio.openTab = (tab) => {
 // question with the same `part` takes back the older one, there and here. Returns a function that takes it back by hand.
 Studio.page = crypto.randomUUID();
 Studio.asking = {};
+Studio.asked = 0; // so the studio knows which question is the newer one, in whatever order they arrive
 Studio.make = (what, part, asked, tell) => {
+  const number = ++Studio.asked;
   Studio.asking[part]?.();
   const gone = new AbortController();
   const drop = () => gone.abort();
   Studio.asking[part] = drop;
   (async () => {
     try {
-      const body = JSON.stringify({ ...asked, page: Studio.page, part });
+      const body = JSON.stringify({ ...asked, page: Studio.page, part, number });
       const answer = await fetch(`/studio/make/${what}`, { method: "POST", body, signal: gone.signal, cache: "no-store" });
       if (!answer.ok) await Studio.answer(answer);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -156,7 +158,7 @@ Studio.make = (what, part, asked, tell) => {
   })();
   return () => {
     drop();
-    const body = JSON.stringify({ page: Studio.page, part });
+    const body = JSON.stringify({ page: Studio.page, part, number });
     fetch("/studio/cancel", { method: "POST", body }).catch(() => {});
   };
 };

@@ -19,7 +19,8 @@ PATIENCE = 0.25  # seconds after which a watcher with no news hears so
 class Job(Generic[T]):
     """Runs `work()`, a generator of states, and stops between two states when it is cancelled."""
 
-    def __init__(self, work: Callable[[], Generator[T, None, None]]) -> None:
+    def __init__(self, work: Callable[[], Generator[T, None, None]], number: int = 0) -> None:
+        self.number = number  # of the question, see `Desk`
         self.cancelled = False
         self.error: StudioError | None = None  # why it ended early, in one line for a person
         self._work = work
@@ -38,8 +39,9 @@ class Job(Generic[T]):
             self._change.notify_all()
 
     def join(self, seconds: float | None = None) -> bool:
-        """Waits until the thread has ended; whether it has."""
-        self._thread.join(seconds)
+        """Waits until the thread has ended; whether it has. One that never began has."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def follow(self, pause: float = 0.1) -> Iterator[T | None]:
@@ -77,16 +79,27 @@ class Job(Generic[T]):
 
 
 class Desk:
-    """Which job works for whom. Whoever asks anew takes back what they asked before."""
+    """Which job works for whom. Whoever asks anew takes back what they asked before.
+
+    Who counts their questions tells the `number`: on a busy machine one can overtake another on its way here, and the one with the
+    lower number is the older one. (Who does not has zeros, and the order in which they come.)
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def begin(self, owner: str, work: Callable[[], Generator[T, None, None]]) -> Job[T]:
-        job = Job(work)
+    def begin(self, owner: str, work: Callable[[], Generator[T, None, None]], number: int = 0) -> Job[T]:
+        """The job, at work; or taken back before it began, where a newer one is there."""
+        job = Job(work, number)
         with self._lock:
-            before, self._jobs[owner] = self._jobs.get(owner), job
+            before = self._jobs.get(owner)
+            late = before is not None and before.number > number
+            if not late:
+                self._jobs[owner] = job
+        if late:
+            job.cancel()
+            return job
         if before is not None:
             before.cancel()
         job.start()
@@ -96,11 +109,11 @@ class Desk:
         with self._lock:
             return self._jobs.get(owner)
 
-    def clear(self, owner: str, job: Job | None = None) -> None:
-        """Cancels the owner's job and forgets it; only if it still is `job`, where that is given."""
+    def clear(self, owner: str, job: Job | None = None, upto: int | None = None) -> None:
+        """Cancels the owner's job and forgets it; only if it still is `job`, or none newer than number `upto`, where that is given."""
         with self._lock:
             mine = self._jobs.get(owner)
-            if mine is not None and job in (None, mine):
+            if mine is not None and job in (None, mine) and (upto is None or mine.number <= upto):
                 del self._jobs[owner]
                 mine.cancel()
 

@@ -156,3 +156,18 @@ class TestDesk:
         assert desk.current("me") is second and not second.cancelled
         desk.clear("me")
         assert desk.current("me") is None and second.cancelled
+
+    def test_a_question_that_arrives_after_a_newer_one_is_taken_back_itself(self, gate):
+        """Questions of a busy machine overtake one another on their way to the desk."""
+        desk = Desk()
+        newer = desk.begin("me", self.work(gate), number=7)
+        older = desk.begin("me", self.work(gate), number=6)
+        assert older.cancelled and list(older.follow()) == [] and older.join(0)
+        assert not newer.cancelled and desk.current("me") is newer
+        desk.clear("me", older)
+        desk.clear("me", upto=6)  # Cancel, on its way since then
+        assert not newer.cancelled and desk.current("me") is newer
+        newest = desk.begin("me", self.work(gate), number=8)
+        assert newer.cancelled and not newest.cancelled
+        desk.clear("me", upto=8)
+        assert newest.cancelled and desk.current("me") is None

@@ -64,24 +64,26 @@ class Explorers:
         ]
 
     async def make(self, request: Request) -> Response:
-        """Body: JSON with the page's own random name in "page", and whatever the explorer wants to know."""
+        """Body: JSON with the page's own random name in "page", the "number" of its question, and what the explorer wants to know."""
         explorer = self.known.get(request.path_params["what"])
         asked = await _body(request)
         if explorer is None or asked is None:
             return JSONResponse({"error": t("explorer.unknown")}, 400)
         page = str(asked.get("page", ""))[:80]
-        lines = self._lines(f"{page}/{asked.get('part', '')}"[:100], lambda: explorer(self.session, asked))
+        lines = self._lines(
+            f"{page}/{asked.get('part', '')}"[:100], lambda: explorer(self.session, asked), _number(asked) or 0
+        )
         return StreamingResponse(lines, media_type="application/x-ndjson", headers={"cache-control": "no-store"})
 
     async def cancel(self, request: Request) -> Response:
         asked = await _body(request) or {}
         page, part = str(asked.get("page", ""))[:80], asked.get("part", "")
-        await run_in_threadpool(self.desk.clear, f"{page}/{part}"[:100])
+        await run_in_threadpool(self.desk.clear, f"{page}/{part}"[:100], upto=_number(asked))
         return JSONResponse({})
 
-    def _lines(self, owner: str, work: Callable[[], Generator[Shown, None, None]]) -> Iterator[bytes]:
+    def _lines(self, owner: str, work: Callable[[], Generator[Shown, None, None]], number: int = 0) -> Iterator[bytes]:
         begun, waited = time.monotonic(), self.session.waited
-        job = self.desk.begin(owner, work)
+        job = self.desk.begin(owner, work, number)
         try:
             yield _line({"busy": True})
             for show in job.follow():
@@ -112,6 +114,12 @@ async def _body(request: Request) -> Asked | None:
     except (ValueError, RecursionError, ClientDisconnect):  # no JSON, a thousand brackets, a page that was closed
         return None
     return asked if isinstance(asked, dict) else None
+
+
+def _number(asked: Asked) -> int | None:
+    """How many questions the page had asked by then; None where it does not say."""
+    number = asked.get("number")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _line(told: Told) -> bytes:

@@ -109,6 +109,25 @@ def test_a_newer_question_takes_back_the_older_one_of_the_same_page(session):
     assert session.event.wait(2)
 
 
+def test_an_older_question_that_comes_late_takes_nothing_back(client, session):
+    explorers = client.app.routes[0].endpoint.__self__
+    newer = explorers._lines("a/pad", lambda: endless(session, {}), 2)
+    next(newer), next(newer)
+    told = lines(client.post("/studio/make/counting", json={"page": "a", "part": "pad", "number": 1}))
+    assert told == [{"busy": True}, {**told[-1], "busy": False, "cancelled": True}]
+    assert client.post("/studio/cancel", json={"page": "a", "part": "pad", "number": 1}).status_code == 200
+    assert json.loads(next(newer))["busy"] is True
+    assert client.post("/studio/cancel", json={"page": "a", "part": "pad", "number": 2}).status_code == 200
+    assert json.loads(list(newer)[-1])["cancelled"] is True
+
+
+@pytest.mark.parametrize("number", [None, "7", 1.5, True, [], -1, 10**400])
+def test_what_is_no_number_of_a_question_counts_as_none(client, number):
+    told = lines(client.post("/studio/make/counting", json={"page": "a", "steps": 3, "number": number}))
+    assert told[-1]["busy"] is False and told[-1]["cancelled"] is False
+    assert client.post("/studio/cancel", json={"page": "a", "number": number}).status_code == 200
+
+
 def test_cancel_ends_it(client, session):
     explorers = client.app.routes[0].endpoint.__self__
     running = explorers._lines("a/", lambda: endless(session, {}))
