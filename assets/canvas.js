@@ -20,6 +20,7 @@ Studio.canvas = (element, props, watch, tell) => {
   const views = { grid: Studio.gridView(), walk: Studio.walkView(), compare: Studio.compareView() };
   let busy = false;
   let cancelled = false; // here, and the studio has not answered yet
+  let last = null; // what was finished, as text
 
   const show = (value) => {
     if (!views[value.view]) return;
@@ -33,6 +34,10 @@ Studio.canvas = (element, props, watch, tell) => {
     const value = props.value || {};
     const begins = value.busy && !value.done;
     if (cancelled && value.busy && !begins) return; // a picture that was on its way
+    // Gradio tells the end of a stream twice, on a busy machine so late that a hand is on the slider by then.
+    const finished = value.busy ? null : JSON.stringify(value);
+    if (finished && finished === last) return;
+    last = finished;
     cancelled = false;
     put(line, value.line || "");
     // Numbers that change ten times a second are not read aloud; the line that ends it is.

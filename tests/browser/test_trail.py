@@ -53,6 +53,49 @@ def test_every_step_is_scrubbed_without_asking_the_studio(grid):
     assert [url for url in asked if not url.endswith(POLLS) and not url.startswith("data:")] == []
 
 
+def test_what_is_told_twice_stays_where_a_hand_has_put_it(page, studio, toy_run):
+    """Gradio tells the last value of a stream once more at its end, on a busy machine late enough for a hand to be on the slider."""
+    toy_run(studio.root, "toys")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    generated(page)
+    name = next(url for url in asked if "/studio/trail/" in url).rpartition("/")[2]
+    picture = page.locator(".grid-whole img").get_attribute("src")
+    page.evaluate(
+        """() => { const element = document.createElement("div"), props = {};
+             element.innerHTML = "<div class='card'><div class='canvas'></div></div>"; document.body.prepend(element);
+             Studio.canvas(element, props, (name, draw) => (window.told = (value) => { props.value = value; draw(); }), {}); }"""
+    )
+    grid = {
+        "busy": False,
+        "done": 1,
+        "line": "Done.",
+        "view": "grid",
+        "grid": {"src": picture, "alt": "", "trail": name},
+    }
+    walk = {
+        "busy": False,
+        "done": 1,
+        "line": "Done.",
+        "view": "walk",
+        "walk": {"frames": 3 * [picture], "a": 0, "b": 1, "alt": ""},
+    }
+    for value, row, moved in ((grid, "#trail_slider", "step 6 of 6"), (walk, "#scrub_slider", "frame 2 of 3")):
+        page.evaluate("value => told(value)", value)
+        slider = page.locator(row).first
+        page.wait_for_function("row => document.querySelector(row)?.getAttribute('aria-valuetext')", arg=row)
+        at_first = slider.get_attribute("aria-valuetext")
+        slider.press("ArrowLeft" if value is grid else "ArrowRight")
+        page.evaluate("value => told(value)", value)
+        page.wait_for_timeout(200)
+        assert slider.get_attribute("aria-valuetext").startswith(moved) and not at_first.startswith(moved)
+        page.evaluate("value => { told({ busy: true, done: 0, line: '' }); told(value) }", value)  # made again
+        page.wait_for_function(
+            "([row, words]) => document.querySelector(row).getAttribute('aria-valuetext') === words",
+            arg=[row, at_first],
+        )
+
+
 def test_nothing_below_jumps_while_one_scrubs(grid):
     slider = grid.get_by_role("slider", name="Step of the making")
     place = slider.bounding_box()["y"]
