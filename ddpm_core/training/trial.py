@@ -79,9 +79,10 @@ def usual_layout(config: RunConfig, device: torch.device) -> bool:
 
 
 def layout_is_open(state: TrainingState) -> bool:
-    """Whether the other layout may be the faster one here, and is tried."""
-    if state.device.type == "cpu":
-        return state.channels_last
+    """Whether the other layout may be the faster one here, and is tried.
+
+    Not on a processor: which one is faster is known there, and a busy machine might find otherwise, with other bits in the end.
+    """
     return state.device.type == "cuda" and not compiled_later(state.config, state.device)
 
 

@@ -9,13 +9,6 @@ from ddpm_core.config import NetworkConfig, RunConfig
 SIDE = 16
 
 
-@pytest.fixture(autouse=True)
-def no_other_layout(monkeypatch):
-    """Tests have one thread, so nothing is tried at a run's start but the layout, by a clock that other programs disturb. Two runs
-    that are compared must not choose otherwise, and some tests count steps. (test_trial.py tries, by a clock of its own.)"""
-    monkeypatch.setattr("ddpm_core.training.trial.layout_is_open", lambda state: False)
-
-
 @pytest.fixture
 def eight_pictures() -> np.ndarray:
     """uint8 (8, SIDE, SIDE, 3): a square, a cross, a triangle and stripes, each in two colourings, all clearly different."""
