@@ -58,10 +58,11 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
             state.network.zero_grad()
 
     place = f"{_threads(torch.get_num_threads())}, " if device.type == "cpu" else ""
+    layout = "channels-last" if state.channels_last else "plain"
     tried = f" ({'; '.join(trial.tried)})" if trial.tried else ""
     recorded = " Its steps are recorded and played." if recording.pays(state) else ""
     later = f" From step {state.compiled_from:,} on it is compiled." if compiles else ""
-    return f"Trains with {place}weights in {_layout(state.channels_last)} layout{tried}.{recorded}{later}"
+    return f"Trains with {place}weights in {layout} layout{tried}.{recorded}{later}"
 
 
 def compiled_later(config: RunConfig, device: torch.device) -> bool:
@@ -126,9 +127,8 @@ class Trial:
                 break
 
     def other_layout(self) -> None:
-        now, other = self.state.channels_last, not self.state.channels_last
-        use, back = functools.partial(self.state.use_layout, other), functools.partial(self.state.use_layout, now)
-        self.prefers(_layout(other), use, _layout(now), back)
+        use, back = functools.partial(self.state.use_layout, True), functools.partial(self.state.use_layout, False)
+        self.prefers("channels-last", use, "plain", back)
 
     def prefers(self, other: str, use: Callable[[], None], present: str, back: Callable[[], None]) -> bool:
         """Whether `use()` makes steps clearly faster, found so twice in a row; then it is left so, otherwise `back()` called."""
@@ -175,10 +175,6 @@ def step_seconds(state: TrainingState, gradients: Gradients) -> float:
     if state.device.type == "cuda":
         torch.cuda.synchronize(state.device)
     return time.perf_counter() - start
-
-
-def _layout(channels_last: bool) -> str:
-    return "channels-last" if channels_last else "plain"
 
 
 def _threads(number: int) -> str:
