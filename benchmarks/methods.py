@@ -121,9 +121,7 @@ class Theirs:
     ) -> None:
         from benchmarks import peers
 
-        # Only diffusers' schedule wants to know where it ends.
-        settings = {} if key.startswith("lucidrains") else {"total_steps": total_steps or 1000}
-        self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, **settings)
+        self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, total_steps=total_steps or 1000)
         self.name = self.peer.name
         self.network = self.peer.network
         self.parameters = self.peer.network_parameters
@@ -177,7 +175,7 @@ def make(
             "diffusers' network, our recipe", config, images, device,
             lambda: peer_networks.Levelled(peer_networks.diffusers_network(images.shape[1], size, device), config.schedule),
         )  # fmt: skip
-    if key in peers.PEERS:
+    if peers.split_rate(key)[0] in peers.PEERS:
         return Theirs(key, images, seed, device, total_steps)
     ours = [*(f"ours-{name}" for name in PRESETS), *VARIANTS]
     raise UsageError(

@@ -3,7 +3,10 @@
 Each peer trains with its own package's network, noise table, loss and optimizer, in the loop that package ships (diffusers'
 examples/unconditional_image_generation/train_unconditional.py with --use_ema; denoising-diffusion-pytorch's Trainer), less what
 only costs time here: accelerate's wrappers, progress bars, and reading files. Tuned means bfloat16 where the device is good at
-it, our batch, our learning rate, a short warm-up, v-prediction, our weight average, fused updates.
+it, a batch twice as large, ten times the learning rate, a short warm-up, v-prediction, our weight average, fused updates, and
+pictures by the sampler that ours are drawn by (DPM-Solver++ of second order, beliefs clipped to [-1, 1]). A tuned peer's key may
+name its learning rate, `diffusers_tuned@0.002`: so the rate was searched. (torch.compile, flash attention and weights in
+channels-last order gained neither of them anything on a processor: within 3 %, and compiling took 200 s.)
 
 On a graphics card tuned also means weights in channels-last order, torch.compile, the batch of our `standard` preset at that size,
 and in the throughput table cuDNN's search for its fastest kernels (rows.py). `..._graphs` compiles with mode="reduce-overhead",
@@ -15,6 +18,7 @@ and diffusers' network with ours (`Levelled`, a network like `UNet`).
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -179,28 +183,17 @@ class DiffusersRecipe:
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, seed: int) -> Tensor:
-        """Defaults: DDIM as diffusers comes. Tuned: DPM-Solver++ of second order, trailing, from diffusers as well."""
+        """Defaults: DDIM as diffusers comes. Tuned: its DPM-Solver++."""
         diffusers = diffusers_package()
         if self.tuned:
             network = self.average.network
-            walk = diffusers.DPMSolverMultistepScheduler.from_config(self.table.config, timestep_spacing="trailing")
+            walk = _fast_sampler(self.table.config)
         else:
             network = copy.deepcopy(self.network).eval().requires_grad_(False)
             self.slow_average.copy_to(network.parameters())
             walk = diffusers.DDIMScheduler.from_config(self.table.config)
-        walk.set_timesteps(steps)
-        draw = torch.Generator(self.device).manual_seed(seed)
-        parts = []
-        for part in _parts(count):
-            walk.set_timesteps(steps)  # a solver of several steps remembers the part before
-            x = torch.randn((part, *self.shape), generator=draw, device=self.device)
-            for t in walk.timesteps:
-                at = torch.full((part,), int(t), device=self.device)
-                with devices.autocast(self.device, self.amp):
-                    output = network(x, at)
-                x = walk.step(output.float(), t, x).prev_sample
-            parts.append(_pictures(x))
-        return torch.cat(parts)
+        with devices.autocast(self.device, self.amp):
+            return _drawn(network, walk, self.shape, count, steps, seed, self.device)
 
 
 class LucidrainsRecipe:
@@ -219,8 +212,8 @@ class LucidrainsRecipe:
         graphs: bool = False,
         batch_size: int | None = None,
         lr: float | None = None,
+        total_steps: int = 100_000,
         ema_length: float = 0.1,
-        warmup_steps: int = 100,
         device: torch.device | str = "cpu",
     ) -> None:
         package = lucidrains_package()
@@ -233,7 +226,7 @@ class LucidrainsRecipe:
         self.diffusion = package.GaussianDiffusion(unet, image_size=shape[1]).to(self.device)
         self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
         self.lr = lr or (1e-3 if tuned else 1e-4)
-        self.warmup_steps = warmup_steps if tuned else 0
+        self.warmup_steps = min(100, total_steps // 10) if tuned else 0
         if tuned:
             fused = self.device.type in ("cpu", "cuda")
             self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
@@ -276,18 +269,18 @@ class LucidrainsRecipe:
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, seed: int) -> Tensor:
-        """Its own DDIM, or with 1000 steps its own ancestral sampler."""
+        """Defaults: its own DDIM, or with 1000 steps its own ancestral sampler. Tuned: diffusers' DPM-Solver++ on its table."""
         diffusion: Any = self.average.network if self.tuned else self.slow_average.ema_model.eval()
+        if self.tuned:
+            walk = _fast_sampler({"trained_betas": diffusion.betas.cpu().numpy(), "prediction_type": "v_prediction"})
+            with devices.autocast(self.device, self.amp):
+                return _drawn(diffusion.model, walk, self.shape, count, steps, seed, self.device)
         diffusion.sampling_timesteps = steps
         diffusion.is_ddim_sampling = steps < diffusion.num_timesteps
-        parts = []
         # It draws from torch's one generator: what others draw from there stays as it was.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            for part in _parts(count):
-                with devices.autocast(self.device, self.amp):
-                    parts.append(_pictures(diffusion.sample(batch_size=part).float() * 2 - 1))
-        return torch.cat(parts)
+            return torch.cat([_pictures(diffusion.sample(batch_size=part) * 2 - 1) for part in _parts(count)])
 
 
 # ---- the peers by name
@@ -335,18 +328,57 @@ PEERS: dict[str, Callable[..., Peer]] = {
 
 
 def make(key: str, shape: tuple[int, int, int], *, seed: int = 0, **settings: Any) -> Peer:
-    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above.
+    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above. `@` and a learning
+    rate may follow the key.
 
     Raises `UsageError` for an unknown key, and with the pip command where its package is missing.
     """
-    if key not in PEERS:
+    name, rate = split_rate(key)
+    if name not in PEERS:
         raise UsageError(f"there is no peer {key!r}: choose one of {', '.join(PEERS)}.")
     torch.manual_seed(seed)
-    return PEERS[key](shape, **settings)
+    peer = PEERS[name](shape, **({"lr": rate} if rate else {}), **settings)
+    peer.name += f", rate {rate:g}" if rate else ""
+    return peer
+
+
+def split_rate(key: str) -> tuple[str, float | None]:
+    """`diffusers_tuned@0.002` -> (`diffusers_tuned`, 0.002); without a rate None. Raises `UsageError` where it is no number above 0."""
+    name, sign, rate = key.partition("@")
+    try:
+        number = float(rate) if sign else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not 0 < number < 1:
+        raise UsageError(f"in {key!r} a learning rate between 0 and 1 must follow the @, as in {name}@0.002.")
+    return name, number
 
 
 def _weights(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _fast_sampler(config: Any) -> Any:
+    """diffusers' DPM-Solver++ of second order for the noise table of `config`."""
+    # Its "dynamic thresholding" up to 1 is a plain clip of what the network believes to [-1, 1]: ours is clipped too.
+    return diffusers_package().DPMSolverMultistepScheduler.from_config(
+        config, timestep_spacing="trailing", thresholding=True, sample_max_value=1.0
+    )
+
+
+def _drawn(
+    network: nn.Module, walk: Any, shape: tuple[int, ...], count: int, steps: int, seed: int, device: torch.device
+) -> Tensor:
+    """Pictures of `network(x, t)` by a scheduler of diffusers, uint8 (count, H, W, C) on the processor."""
+    draw = torch.Generator(device).manual_seed(seed)
+    parts = []
+    for part in _parts(count):
+        walk.set_timesteps(steps)  # anew: a solver of several steps remembers the part before
+        x = torch.randn((part, *shape), generator=draw, device=device)
+        for t in walk.timesteps:
+            x = walk.step(network(x, torch.full((part,), int(t), device=device)).float(), t, x).prev_sample
+        parts.append(_pictures(x))
+    return torch.cat(parts)
 
 
 def _parts(count: int, most: int = 250) -> list[int]:

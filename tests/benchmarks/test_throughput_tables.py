@@ -82,7 +82,10 @@ def test_each_row_of_ours_begins_and_steps(key, coloured):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("key", ["diffusers", "diffusers_tuned", "lucidrains", "lucidrains_tuned", "ours_their_recipe"])
+@pytest.mark.parametrize(
+    "key",
+    ["diffusers", "diffusers_tuned", "diffusers_tuned@0.002", "lucidrains", "lucidrains_tuned", "ours_their_recipe"],
+)
 def test_a_peer_learns_and_draws(key, images):
     pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
     if key.startswith("lucidrains"):
@@ -97,6 +100,38 @@ def test_a_peer_learns_and_draws(key, images):
     assert drawn.shape == (2, 16, 16, 1) and drawn.dtype == torch.uint8
     assert torch.equal(drawn, peer.sample(2, steps=2, seed=1))
     assert flops(peer.network, 1, 16) > 1e8
+
+
+@pytest.mark.parametrize("key", ["diffusers_tuned", "lucidrains_tuned"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_tuned_peers_rate_and_warm_up(key, images):
+    pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
+    pytest.importorskip("denoising_diffusion_pytorch", reason="the peers come with requirements-bench.txt")
+    peer = peers.make(f"{key}@0.002", SHAPE, total_steps=20)
+    assert peer.name.endswith("tuned, rate 0.002")
+    rates = []
+    for _ in range(3):
+        peer.step(torch.tensor(images[:2]))
+        rates.append(peer.optimizer.param_groups[0]["lr"])
+    # The warm-up is a tenth of the run, two steps here. (diffusers' scheduler sets the rate of the step to come.)
+    assert max(rates) == pytest.approx(0.002, rel=0.02) and rates[0] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    "key", ["diffusers_tuned@", "diffusers_tuned@fast", "lucidrains_tuned@0", "lucidrains_tuned@-1"]
+)
+def test_a_rate_that_is_none_is_refused(key):
+    with pytest.raises(UsageError, match="a learning rate between 0 and 1 must follow the @, as in "):
+        peers.make(key, SHAPE)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tuned_peer_is_drawn_with_beliefs_clipped():
+    pytest.importorskip("diffusers", reason="the peers come with requirements-bench.txt")
+    walk = peers._fast_sampler({"num_train_timesteps": 1000, "prediction_type": "sample"})
+    walk.set_timesteps(5)
+    beliefs = torch.tensor([-3.0, -0.5, 0.25, 7.0]).view(1, 1, 2, 2)
+    assert torch.equal(walk.convert_model_output(beliefs, sample=beliefs), beliefs.clamp(-1, 1))
 
 
 @pytest.mark.filterwarnings("ignore")
