@@ -260,7 +260,8 @@ def tell_end(run: "Run", status: "Status", given: dict[str, Any]) -> None:
     else:
         print(f"saved; continue with: python train_high_res.py --resume --name {run.name}{places}")
     print(f"models: {run.checkpoints}   pictures: {run.progress}, {run.samples}")
-    print(f"make pictures: python inference_high_res.py --model={shlex.quote(str(run.best_path))} --samples=16")
+    if run.best_path.exists():
+        print(f"make pictures: python inference_high_res.py --model={shlex.quote(str(run.best_path))} --samples=16")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     does where one of a card's libraries finds no memory for itself."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    told = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    told = (
+        "DefaultCPUAllocator: ", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+    )  # fmt: skip
     return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
 
 

@@ -9,9 +9,13 @@ cards of 24 GB. Their rates follow from the standard one's: the wider, the lower
 From 64 px on `standard` and `large` have widths that are multiples of 64, and few blocks: a card's matrix units take 64 or 128
 channels at once. (Measured on an H200, convolutions of 64 maps of 32 x 32, bfloat16, forward and backward: 205 TFLOP/s with 144
 channels, 501 with 192. A whole recorded step at 64 px, 36 million weights: 15 ms with one block of 192, 384 and 576 channels a
-level, 23 ms with two of 144, 288 and 432.) `classic` has the 2020 paper's
-widths, levels and attention where its maps are 16 x 16, from its CIFAR-10 (32 px) and LSUN (256 px) models; the sizes between are
-ours. Full resolution everywhere: a reference, not a fast one.
+level, 23 ms with two of 144, 288 and 432.)
+
+`classic` has the 2020 paper's recipe, and its widths, levels and attention where its maps are 16 x 16, from its CIFAR-10 (32 px)
+and LSUN (256 px) models; the sizes between are ours. Full resolution everywhere: a reference, not a fast one. The blocks are ours
+(network/unet.py), with a third fewer weights than the paper's: one block less a level on the way up and one in the middle, joins
+of 1 x 1, scale and shift by ln sigma. Its CIFAR-10 models also saw pictures mirrored (--flip), in float32 (--no-amp), all of
+them (--held-out 0), over 800,000 steps.
 """
 
 from typing import Any, NamedTuple

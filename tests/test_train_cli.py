@@ -19,7 +19,7 @@ from ddpm_core import commandline
 from ddpm_core.checkpoint import load_model
 from ddpm_core.config import RunConfig, default_name, preset
 from ddpm_core.errors import UsageError
-from ddpm_core.runs import Run
+from ddpm_core.runs import Run, Status
 from ddpm_core.training import flags as flags_of_training
 
 HOUSE = Path(train_high_res.__file__).parent
@@ -414,3 +414,16 @@ def test_on_a_card_the_plan_is_checked_with_three_steps(here, capsys, monkeypatc
     monkeypatch.setattr(rehearsal, "measured_peak", full)
     assert train_high_res.main(argv) == 0
     assert "fewer pictures at a time" in capsys.readouterr().out
+
+
+def test_a_model_is_named_only_where_there_is_one(tmp_path, capsys):
+    """A run that is stopped while it tries how to compute has a state, and no model yet."""
+    run = Run(tmp_path, "young")
+    run.checkpoints.mkdir(parents=True)
+    run.state_path.touch()
+    train_high_res.tell_end(run, Status(state="stopped"), {})
+    out = capsys.readouterr().out
+    assert "--resume --name young" in out and "make pictures" not in out
+    run.best_path.touch()
+    train_high_res.tell_end(run, Status(state="stopped"), {})
+    assert "make pictures: python inference_high_res.py --model=" in capsys.readouterr().out

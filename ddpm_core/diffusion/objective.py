@@ -20,9 +20,8 @@ Network = Callable[..., Tensor]
 Denoise = Callable[[Tensor, float, float], Tensor]  # denoise(x (B, C, H, W), alpha, sigma) -> x0 (B, C, H, W)
 
 MIN_SNR_GAMMA = 5.0
-SIGMA_DATA = (
-    0.5  # the standard deviation of pictures in [-1, 1], roughly; "edm" makes inputs and targets of that unit size
-)
+# The standard deviation of pictures in [-1, 1], roughly; "edm" makes inputs and targets of that unit size.
+SIGMA_DATA = 0.5
 
 
 def eps_target(x0: Tensor, eps: Tensor, alpha: Level, sigma: Level) -> Tensor:

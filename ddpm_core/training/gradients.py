@@ -66,7 +66,7 @@ class Gradients:
         parts = math.ceil(state.config.batch_size / at_once)
         self.say(
             f"Out of memory at step {step:,} with {state.micro_batch} pictures at once: it is made again, as all that follow,"
-            f" in {parts} parts of {at_once}; the result is the same."
+            f" in {parts} parts of {at_once}. It is the same run."
         )
         state.micro_batch = at_once
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ddpm_core import devices, seeds
 from ddpm_core.config import held_out_count
 from ddpm_core.diffusion import latents
+from ddpm_core.training import footprint
 from ddpm_core.training.control import Control
 from ddpm_core.training.loss import DiffusionLoss, Drawn
 from ddpm_core.training.out_of_memory import halving
@@ -30,6 +31,11 @@ def split(pictures: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return trained.sort().values, held_out
 
 
+def losses(flops: int, device: torch.device) -> int:
+    """In each of the two figures, of a network that takes `flops` operations for one picture's way forward."""
+    return max(FEWEST_LOSSES, min(LOSSES, int(OPERATIONS / flops))) if device.type == "cpu" else LOSSES
+
+
 class HeldOut:
     """`measure()` -> {"held_out": loss, "trained": loss}, or {} where nothing is held out or a stop came in between.
 
@@ -41,21 +47,19 @@ class HeldOut:
     ) -> None:
         config, device = state.config, state.device
         self.state, self.batch_loss, self.control = state, batch_loss, control
-        weights = sum(weight.numel() for weight in state.network.parameters())
-        operations = 2 / 3 * weights * (config.size // config.network.patch) ** 2  # of one picture, as in generator.py
-        losses, self.at_once = LOSSES, state.micro_batch  # so many fit on a card in training, where each needs more
+        flops = footprint.count(config.network, config.size, state.channels)[1]
+        count, self.at_once = losses(flops, device), state.micro_batch  # so many fit on a card in training
         if device.type == "cpu":
-            losses = max(FEWEST_LOSSES, min(LOSSES, int(OPERATIONS / operations)))
-            self.at_once = max(1, min(64, int(OPERATIONS_A_TURN / operations)))
+            self.at_once = max(1, min(64, int(OPERATIONS_A_TURN / flops)))
         draw = seeds.generator("cpu", config.seed, "trained beside held out")
         beside = trained[torch.randperm(len(trained), generator=draw)[: len(held_out)]]
         self.picks = {
-            name: chosen[torch.arange(losses) % len(chosen)] if len(chosen) else chosen
-            for name, chosen in (("held_out", held_out[:losses]), ("trained", beside[:losses]))
+            name: chosen[torch.arange(count) % len(chosen)] if len(chosen) else chosen
+            for name, chosen in (("held_out", held_out[:count]), ("trained", beside[:count]))
         }
-        self.noise_seeds = [seeds.mix(config.seed, "held out noise", number) for number in range(losses)]
+        self.noise_seeds = [seeds.mix(config.seed, "held out noise", number) for number in range(count)]
         draw = seeds.generator(device, config.seed, "held out levels")
-        self.alpha, self.sigma = batch_loss.noise_levels(losses, draw)
+        self.alpha, self.sigma = batch_loss.noise_levels(count, draw)
 
     def measure(self) -> dict[str, float]:
         if not len(self.picks["held_out"]):

@@ -19,6 +19,7 @@ from ddpm_core.data.places import SHARE_OF_DEVICE
 from ddpm_core.network import convolution
 from ddpm_core.training import footprint
 from ddpm_core.training.footprint import Arithmetic
+from ddpm_core.training.previews import grid_sizes
 
 CARDS = (6, 8, 12, 24)  # GB, of the cards that the plan speaks of
 GB = 2**30
@@ -89,7 +90,7 @@ def needed(
     heights = {
         "step": found.learning.peak(micro_batch, 0 if whole else weights),
         "update": weights + of_update,
-        "grid": found.drawing.peak(grid_pictures(config.size)) if grid else 0,
+        "grid": found.drawing.peak(max(grid_sizes(config.size))) if grid else 0,
     }
     widest = config.network.width * max(config.network.multipliers)
     if arithmetic.winograd and widest >= convolution.LEAST_CHANNELS:
@@ -118,11 +119,6 @@ def recorded(config: RunConfig, arithmetic: Arithmetic) -> bool:
     (Where float16 is all that a card has nothing is recorded, and a little is left over.)
     """
     return arithmetic.card and config.compile
-
-
-def grid_pictures(size: int) -> int:
-    """Pictures in the largest grid that a run draws of itself (training/trainer.py)."""
-    return 64 if size <= 64 else 36
 
 
 def arithmetic(device: torch.device, amp: bool) -> Arithmetic:

@@ -125,11 +125,16 @@ def orthogonal(stacks: Sequence[Tensor]) -> list[Tensor]:
 
 def _polynomials(gram: Tensor) -> Tensor:
     """(n, side, side), each X X^T -> what X is to be multiplied by, from the left."""
-    product = None
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
-        polynomial.diagonal(dim1=1, dim2=2).add_(A)
-        product = polynomial if product is None else polynomial @ product
+    product = polynomial = _polynomial(gram)
+    for _ in range(NEWTON_SCHULZ_STEPS - 1):
         gram = polynomial @ gram @ polynomial
-    assert product is not None
+        polynomial = _polynomial(gram)
+        product = polynomial @ product
     return product
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """A + B gram + C gram^2"""
+    polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+    polynomial.diagonal(dim1=1, dim2=2).add_(A)
+    return polynomial

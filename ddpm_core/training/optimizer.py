@@ -87,7 +87,8 @@ def cool_down(step: int, total_steps: int) -> tuple[int, int]:
 def learning_rate(
     config: RunConfig, step: int, total_steps: int | None = None, finish: tuple[int, int] | None = None
 ) -> float:
-    """The rate of optimizer step `step` (0, 1, ...) of `total_steps`; `finish` is a cool-down that was asked for, see `cool_down`.
+    """The rate of optimizer step `step` (0, 1, ...) of `total_steps` planned ones; `finish` is a cool-down that was asked for
+    before they are over, see `cool_down`.
 
     The fall is the inverse-square-root decay of EDM2 (Karras et al. 2024, arXiv 2312.02696). A cool-down takes what is left
     linearly towards zero over the last share of the run (Haegele et al. 2024, arXiv 2405.18392).
@@ -95,10 +96,10 @@ def learning_rate(
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     fall = (config.decay_steps / step) ** 0.5 if config.decay_steps and step > config.decay_steps else 1.0
     rate = config.lr * rise * fall
-    if config.cooldown and total_steps is not None:
-        rate *= max(0.0, min(1.0, (total_steps - step) / (config.cooldown * total_steps)))
+    first, last = finish or (step, step)
+    if config.cooldown and total_steps is not None:  # up to where the one that was asked for takes over
+        rate *= max(0.0, min(1.0, (total_steps - first) / (config.cooldown * total_steps)))
     if finish is not None:
-        first, last = finish
         rate *= max(0.0, min(1.0, (last - step) / max(1, last - first)))
     return rate
 

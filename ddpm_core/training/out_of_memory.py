@@ -33,6 +33,8 @@ def halving(
         smaller(at_once)
         if device.type == "cuda":
             torch.cuda.empty_cache()
+        elif device.type == "mps":
+            torch.mps.empty_cache()
 
 
 def too_small(config: RunConfig) -> str:

@@ -21,7 +21,7 @@ from ddpm_core.training import cadence, memory, snapshots
 from ddpm_core.training import held_out as unseen
 from ddpm_core.training.footprint import Arithmetic, count
 from ddpm_core.training.memory import Fit, Memory
-from ddpm_core.training.previews import FIRST_PREVIEW
+from ddpm_core.training.previews import FIRST_PREVIEW, grid_sizes
 from ddpm_core.training.rehearsal import Rehearsal
 
 # Of the largest batch that is tried, about. (Measured on one busy core beside real steps of six networks, 32 to 128 px, counting
@@ -29,6 +29,7 @@ from ddpm_core.training.rehearsal import Rehearsal
 TRIAL_SECONDS = 0.5
 # Operations of one picture forward; about a tenth of a second for forward and backward on two cores.
 LARGEST_TRIAL = 5e9
+STILL_RANDOM = 0.05  # of an average; with more its pictures are noisy
 LONG = 2 * 86400.0  # seconds: beyond this a smaller size is proposed
 SAMPLING_STEPS = 20  # network calls of a sample grid
 # Of a picture's forward and backward pass, the part that is forward: backward makes two products for each of forward's.
@@ -97,6 +98,11 @@ class Forecast:
         lines += [
             f"{self.parameters / 1e6:.1f} million weights, {size(self.memory.total)} of memory, {size(self.disk)} of disk."
         ]
+        if (decay := self.config.ema_decay) and (left := decay**self.steps) > STILL_RANDOM:
+            enough = math.ceil(math.log(STILL_RANDOM) / math.log(decay))
+            lines += [
+                f"Too short for an average of {decay:g}: {100 * left:.0f} % of it is the random start then ({enough:,} steps leave 5 %)."
+            ]
         if self.verdict == "does not fit":
             lines += [f"That is more memory than is free here ({size(self.room)})."]
         return " ".join(lines)
@@ -148,17 +154,15 @@ def forecast(
     step_seconds = config.batch_size * found.picture + found.update
 
     def due(rhythm: cadence.Cadence) -> int:
-        return cadence.count(rhythm, steps, pictures, config.batch_size)
+        return rhythm.replay(steps, pictures, config.batch_size)
 
     files_of_epochs = due(cadence.checkpoints(config.checkpoint_every))
     # Each epoch file comes with a large grid; the small ones come more often.
-    few, many = (36, 64) if config.size <= 64 else (16, 36)
+    few, many = grid_sizes(config.size)
     grids = due(cadence.grids(config.sample_every))
     calls = SAMPLING_STEPS * (few * grids + many * files_of_epochs)
-    if (
-        held_out
-    ):  # beside a small grid, and at the end, the network is judged by these and by as many that it was trained on
-        calls += 2 * _losses(flops, device) * (grids + 1)
+    if held_out:  # beside a small grid, and at the end, it is judged by these and by as many that it was trained on
+        calls += 2 * unseen.losses(flops, device) * (grids + 1)
     looking = calls * FORWARD * found.picture
     # A snapshot holds both averages in two bytes a weight: as much as a model file.
     files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
@@ -193,13 +197,6 @@ def _on_device(config: RunConfig, data_set: int, device: torch.device) -> int:
     if device.type != "cpu":
         return memory.on_card(config, data_set, free)
     return 0 if config.data_on == "disk" or data_set > places.SHARE_OF_MEMORY * free else data_set
-
-
-def _losses(flops: int, device: torch.device) -> int:
-    """Pictures in each of the two figures that judge the network (held_out.py)."""
-    if device.type != "cpu":
-        return unseen.LOSSES
-    return max(unseen.FEWEST_LOSSES, min(unseen.LOSSES, int(unseen.OPERATIONS / flops)))
 
 
 class Pace(NamedTuple):

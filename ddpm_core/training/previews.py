@@ -23,6 +23,11 @@ from ddpm_core.training.state import TrainingState
 FIRST_PREVIEW = 16
 
 
+def grid_sizes(size: int) -> tuple[int, int]:
+    """How many pictures of `size` pixels a small grid shows, and how many a large one."""
+    return (36, 64) if size <= 64 else (16, 36)
+
+
 def early(step: int, steps_per_epoch: float, sample_every: int) -> bool:
     """Steps 16, 32, 64, ... until the regular grids every `sample_every` epochs take over."""
     return step >= FIRST_PREVIEW and step.bit_count() == 1 and step < sample_every * steps_per_epoch

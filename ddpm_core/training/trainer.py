@@ -37,6 +37,7 @@ from ddpm_core.training.steps import Steps
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
+YOUNG = 100  # steps, over which each epoch's end is told; those of a few pictures would fill the log
 BEST_OVER_STEPS = 50  # the mean of fewer losses is mostly chance, and says nothing about which model is best
 
 
@@ -101,24 +102,31 @@ def _train(
     )  # fmt: skip
     epochs = config.epochs or default_epochs(batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
-    total_steps = math.ceil(epochs * batches.pictures / config.batch_size)
-    total_steps = min(total_steps, config.max_steps or total_steps)
-    state = TrainingState(
-        config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
-        micro_batch=memory.micro_batch(config, found.images.shape[1], device),
-    )  # fmt: skip
+    planned_steps = math.ceil(epochs * batches.pictures / config.batch_size)
+    planned_steps = min(planned_steps, config.max_steps or planned_steps)
+    with (
+        control.turn()
+    ):  # a forecast beside draws from torch's one generator, too, and the first weights come from there
+        state = TrainingState(
+            config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
+            micro_batch=memory.micro_batch(config, found.images.shape[1], device),
+        )  # fmt: skip
     notes = [f"{batches.where.capitalize()}."]
     if resume:
         state.restore(run, notes.append)
     elif config.from_model:
         state.start_from(config.from_model)
-    if state.finish and state.step < state.finish[1]:  # it was cooling down when it was stopped
-        total_steps = state.finish[1]
-    else:
-        state.finish = None
     # (A run that was killed while it wrote its last files has all its steps, but is not finished: it ends properly below.)
     before = run.status()
-    if state.step >= total_steps and before is not None and before.state == "finished":
+    had_finished = before is not None and before.state == "finished"
+    cooled_down_at = state.finish[1] if state.finish else planned_steps
+    # (The same where it has cooled down. Unless it has been made longer since: then it was to make more steps than that.)
+    if state.step >= cooled_down_at and (before is None or had_finished or before.total_steps != cooled_down_at):
+        state.finish = None
+    total_steps = state.finish[1] if state.finish else planned_steps
+    if state.finish:
+        notes.append(f"It was asked to finish, and ends at step {total_steps:,}.")
+    if state.step >= total_steps and had_finished:
         raise UsageError(
             f"{run.name} is finished: it has made all of its {state.step:,} steps."
             f" To go on, ask for more: --resume --epochs {2 * epochs}."
@@ -146,17 +154,20 @@ def _train(
 
     def write_metrics() -> None:
         """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
-        rate = optimizers.learning_rate(config, max(0, state.step - 1), total_steps, state.finish)
+        rate = optimizers.learning_rate(config, max(0, state.step - 1), planned_steps, state.finish)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
     with run.lock():
         if run.exists() and not resume:
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
-        run.create(config)
-        if found.skipped:
-            catalogue.save_skipped(run.progress / "skipped.csv", found.skipped)
-        run.truncate_metrics(state.step)
-        snapshots.thin(run, state.step)
+        try:
+            run.create(config)
+            if found.skipped:
+                catalogue.save_skipped(run.progress / "skipped.csv", found.skipped)
+            run.truncate_metrics(state.step)
+            snapshots.thin(run, state.step)
+        except OSError as error:
+            raise not_written(error) from error
         status = dataclasses.replace(
             status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
             epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
@@ -165,9 +176,12 @@ def _train(
         journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
         gradients.say = journal.say
         make_step = Steps(state, gradients, EagerFirst(state, gradients, journal.say), journal.say)
-        few, many = (36, 64) if config.size <= 64 else (16, 36)
-        grid_rhythm = cadence.grids(config.sample_every, state.step)
-        checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every, state.step)
+        few, many = previews.grid_sizes(config.size)
+        grid_rhythm = cadence.grids(config.sample_every)
+        checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every)
+        best_rhythm = cadence.best()
+        for rhythm in (grid_rhythm, checkpoint_rhythm, best_rhythm):
+            rhythm.replay(state.step, state.pictures, config.batch_size)
         next_save = time.monotonic() + FIRST_SAVE_SECONDS
 
         try:
@@ -187,7 +201,7 @@ def _train(
 
                 # To be finished now? Then it cools down first.
                 if control.take_finish_request() and state.finish is None and not control.stopping:
-                    state.finish = optimizers.cool_down(state.step, total_steps)
+                    state.finish = optimizers.cool_down(state.step, planned_steps)
                     total_steps = state.finish[1]
                     journal.set(total_steps=total_steps)
                     # True also once it is over: what was said stays in the status.
@@ -201,7 +215,7 @@ def _train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    rate = optimizers.learning_rate(config, state.step, total_steps, state.finish)
+                    rate = optimizers.learning_rate(config, state.step, planned_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
                     loss, grad_norm = make_step(state.step)
                     state.step += 1
@@ -216,7 +230,8 @@ def _train(
                 grid_number = grid_rhythm.due(epoch_before, epoch, state.step)
                 if grid_number is not None or state.step >= total_steps:
                     journal.add(unseen.measure())
-                if journal.due or epoch > epoch_before:
+                    write_metrics()
+                elif journal.due or (epoch > epoch_before and state.step <= YOUNG):
                     write_metrics()
 
                 # The first glimpses.
@@ -224,14 +239,17 @@ def _train(
                     draw_samples(run.progress / f"quick_step_{state.step}.png", few, 12)
 
                 # An epoch is over: is this the best model so far?
-                if epoch > epoch_before and state.loss_steps >= BEST_OVER_STEPS:
+                judged = best_rhythm.due(epoch_before, epoch, state.step) is not None or state.step >= total_steps
+                if judged and state.loss_steps >= BEST_OVER_STEPS:
                     mean_loss = state.take_mean_loss()
                     if mean_loss < 0.995 * state.best_loss:
+                        write_metrics()
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
                 if grid_number is not None:
                     draw_samples(run.progress / f"quick_epoch_{grid_number}.png", few, 20)
                 if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
+                    write_metrics()
                     state.save_model(run.epoch_path(number), journal.status.loss)
                     draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
                     save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
@@ -273,8 +291,10 @@ def explain(error: BaseException, config: RunConfig) -> StudioError | None:
         return error
     if devices.is_out_of_memory(error):
         return StudioError(too_small(config))
-    if isinstance(error, OSError):
-        return StudioError(
-            f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."
-        )
-    return None
+    return not_written(error) if isinstance(error, OSError) else None
+
+
+def not_written(error: OSError) -> StudioError:
+    return StudioError(
+        f"could not write the run's files ({error}): is the disk full or read-only? Continue with --resume."
+    )

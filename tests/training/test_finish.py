@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from ddpm_core import checkpoint
+from ddpm_core.config import RunConfig
+from ddpm_core.errors import StudioError
 from ddpm_core.runs import Run
 from ddpm_core.training import optimizer, trainer
 from ddpm_core.training.control import Control
+from ddpm_core.training.state import TrainingState
+from ddpm_core.training.steps import Steps
 
 
 class FinishAtOnce(Control):
@@ -59,6 +63,47 @@ def test_a_run_that_was_finished_can_be_made_longer(go, tiny):
     longer = dataclasses.replace(run.config(), epochs=1000, max_steps=60)
     _, status = go(longer, Control(), resume=True)
     assert (status.state, status.step) == ("finished", 60)
+
+
+def test_killed_between_its_last_step_and_its_last_file_it_is_finished_all_the_same(go, tiny, monkeypatch):
+    whole, _ = go(tiny(name="whole", epochs=500), FinishAtOnce())
+
+    save = TrainingState.save_model
+
+    def full(self, path, loss):
+        if path.name == "ddpm_final.pt":
+            raise OSError(28, "No space left on device")
+        save(self, path, loss)
+
+    with monkeypatch.context() as patched, pytest.raises(StudioError, match="is the disk full"):
+        patched.setattr(TrainingState, "save_model", full)
+        go(tiny(name="full", epochs=500), FinishAtOnce())
+    run, status = go(Run(whole.checkpoints.parent.parent, "full").config(), Control(), resume=True)
+    assert (status.state, status.step, status.total_steps) == ("finished", 50, 50)
+    assert "It was asked to finish, and ends at step 50." in status.message
+    one, other = (checkpoint.load_model(run.final_path).weights for run in (whole, run))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_made_longer_and_killed_before_its_first_save_it_is_still_the_longer_run(go, tiny, monkeypatch):
+    run, _ = go(tiny(epochs=500), FinishAtOnce())
+    longer = dataclasses.replace(run.config(), epochs=1000, max_steps=60)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(Steps, "__call__", lambda self, step: 1 / 0)
+        go(longer, Control(), resume=True)
+    _, status = go(run.config(), Control(), resume=True)
+    assert (status.state, status.step) == ("finished", 60)
+
+
+def test_asked_for_it_takes_over_from_the_settings_own():
+    """From what the rate is at that moment it falls in a straight line, not in two that are multiplied."""
+    config = RunConfig(warmup_steps=1, cooldown=0.2, lr=1.0)
+
+    def rates(first, last, steps):
+        return [optimizer.learning_rate(config, step, 1000, (first, last)) for step in steps]
+
+    assert rates(500, 600, (500, 550, 575, 600)) == pytest.approx([1, 0.5, 0.25, 0])
+    assert rates(850, 1000, (850, 925, 1000)) == pytest.approx([0.75, 0.375, 0])
 
 
 def test_a_cool_down_never_makes_a_run_longer():

@@ -61,7 +61,7 @@ def test_pictures_that_are_held_out_are_not_trained_on():
     # They wait with the others, and the network is judged by them at every small grid and at the end.
     assert result.memory.pictures == 4495 * 3 * 32 * 32
     without = plan.forecast(preset(batch_size=32, epochs=result.epochs, **ALL), pictures=4271, channels=3)
-    grids = cadence.count(cadence.grids(5), result.steps, 4271, 32)
+    grids = cadence.grids(5).replay(result.steps, 4271, 32)
     assert result.seconds - without.seconds == pytest.approx(2 * 256 / 3 * 0.01 * (grids + 1))
     few = plan.forecast(preset(batch_size=32, device="cpu"), pictures=19, channels=3)
     assert (few.pictures, few.held_out) == (19, 0) and "held out" not in few.text
@@ -92,6 +92,16 @@ def test_the_batch_is_made_of_what_fits_and_said_once():
     assert "A batch of 64, 16 at a time." in parts.text
     assert parts.memory.total < whole.memory.total and parts.steps == whole.steps
     assert batch_in_words(64, 16) == "64 pictures a step, 16 at a time, 4 times"
+
+
+def test_an_average_that_is_too_slow_for_the_run_is_said():
+    short = plan.forecast(preset(preset="classic", max_steps=7840, device="cpu"), 4495, 3)
+    assert (
+        "Too short for an average of 0.9999: 46 % of it is the random start then (29,956 steps leave 5 %)."
+        in short.text
+    )
+    long = plan.forecast(preset(preset="classic", epochs=1000, device="cpu"), 4495, 3)
+    assert "average" not in long.text
 
 
 def test_what_does_not_fit_here_is_said_and_what_would(monkeypatch):

@@ -1,5 +1,6 @@
 """The loop: it learns, it stops and resumes to the same bits, it answers requests, and a mistake leaves nothing behind."""
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -19,6 +20,8 @@ from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
 from ddpm_core.training import trainer
 from ddpm_core.training.control import Control
+from ddpm_core.training.journal import Journal
+from ddpm_core.training.state import TrainingState
 
 
 @pytest.fixture
@@ -80,6 +83,51 @@ def test_the_first_glimpses_come_at_steps_16_32_64(go, tiny):
     run, _ = go(tiny(epochs=40, sample_every=1000))
     found = {number for _, kind, number in run.quick_pictures() if kind == "step"}
     assert found == {16, 32, 64}
+
+
+def test_epochs_of_a_few_pictures_do_not_fill_the_log(go, tiny, monkeypatch):
+    monkeypatch.setattr(Journal, "due", False)  # as if no time went by
+    monkeypatch.setattr(trainer, "YOUNG", 10)
+    run, status = go(tiny(epochs=30, sample_every=1000, checkpoint_every=1000, snapshots=False))
+    assert status.step == 60 and [row["step"] for row in run.metrics()[0]] == [2, 4, 6, 8, 10, 60]
+
+
+def test_a_resumed_run_writes_what_the_stop_would_have_kept_from_being_due(go, tiny):
+    """Its rhythm is that of the whole run, not of the steps since the resume."""
+    control = StopAt(18)
+    run, status = go(tiny(epochs=10), control=control, report=control.watch)
+    assert status.step == 18
+    go(run.config(), resume=True)
+    assert run.epoch_path(10).exists() and (run.progress / "quick_epoch_10.png").exists()
+
+
+def test_the_first_weights_are_drawn_while_nobody_else_draws(go, tiny, monkeypatch):
+    """A forecast in another thread uses torch's one generator, too."""
+    inside = []
+
+    @contextlib.contextmanager
+    def turn():
+        inside.append(True)
+        yield
+        inside.pop()
+
+    def state(*args, **settings):
+        assert inside
+        return TrainingState(*args, **settings)
+
+    monkeypatch.setattr(trainer, "TrainingState", state)
+    assert go(tiny(epochs=1), control=Control(turn))[1].state == "finished"
+
+
+def test_a_disk_that_is_full_before_the_first_step_is_one_line(go, tiny, monkeypatch):
+    def full(self, step):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "truncate_metrics", full)
+    with pytest.raises(
+        StudioError, match=r"^could not write the run's files .*No space left.* Continue with --resume\.$"
+    ):
+        go(tiny())
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 7])
