@@ -39,7 +39,6 @@ _BATCH = 128
 class Encoder(nn.Module):
     """uint8 (N, C, S, S) -> features float32 (N, 128). `logits` gives the classes' scores instead."""
 
-    num_features = FEATURES
     scale: Tensor
 
     def __init__(self, channels: int, size: int, classes: int) -> None:

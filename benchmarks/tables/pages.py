@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.records import RESULTS
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_float32
 from benchmarks.tables.samplers import samplers, samplers_short
@@ -20,7 +21,6 @@ from benchmarks.tables.speed import (
 )
 
 HOUSE = Path(__file__).parents[2]
-RESULTS = HOUSE / "benchmarks" / "results"
 PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -50,11 +50,8 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None, short:
             who = {"autoguided": "ours, autoguided"}.get(row["who"], row["who"])
             lines.append(f"| {who}, {row['sampler']} | {row['spacing']} | {cells} |")
         errors = [cell["frechet_error"] for row in shown for cell in row["cells"].values()]
-        heun = (
-            " Heun makes one call less where the number is even."
-            if any(row["sampler"] == "heun" for row in shown)
-            else ""
-        )
+        with_heun = any(row["sampler"] == "heun" for row in shown)
+        heun = " Heun makes one call less where the number is even." if with_heun else ""
         machines = (measured_on if short else measured_by)(row["machine"] for row in shown)
         lines += [
             "",

@@ -56,10 +56,11 @@ def card(results: Path) -> str:
         base, peer = (f"{rows[key]['images_per_second']:,.0f}" if key in rows else "" for key in (BASE, best))
         both = [rows[OURS], *([rows[best]] if best else [])]
         work = " / ".join(f"{row['flops'] / 1e9:.2f}" for row in both)
-        shares = " / ".join(f"{100 * row['share_of_peak']:.0f} %" for row in both if row["share_of_peak"])
+        shares = [row["share_of_peak"] for row in both]
+        of_peak = " / ".join(f"{100 * share:.0f} %" for share in shares) if all(shares) else ""
         lines.append(
             f"| {result['size']} | {rows[OURS]['parameters'] / 1e6:.0f} M | {work} | {rows[OURS]['images_per_second']:,.0f} | {base} | {peer}"
-            f" | {_against(rows, OURS, best)} | {shares} |"
+            f" | {_against(rows, OURS, best)} | {of_peak} |"
         )
     lines += ["", f"Preset `{OURS}`, OpenMoji, bfloat16.{blanks(lines)} {measured_by(found)}"]
     return "\n".join(lines) + "\n"
