@@ -3,8 +3,9 @@
     python -m benchmarks.ablation
     python -m benchmarks.ablation --dataset fashion_mnist --only base,v,adamw --seeds 0,1,2
 
-Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/; started again, the command goes on with those
-that are missing, and two of them side by side (with other `--only`) share the work. Distances do not depend on how fast or how
+Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/. One that is there already is kept, and a line
+says so: a command that was broken off goes on, and two side by side (with other `--only`) share the work. `--anew` measures all
+again. Distances do not depend on how fast or how
 busy the machine is, as every variant sees the same number of pictures. (`images_per_second` in the JSON tells what its steps
 cost beside the default's, where nothing else was running.)
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from benchmarks import distance, encoder, machine
 from benchmarks.methods import Ours
-from benchmarks.records import read, write
+from benchmarks.records import RESULTS, kept, write
 from benchmarks.tables.quality import of_ablation
 from benchmarks.variants import VARIANTS
 from ddpm_core import devices
@@ -29,14 +30,12 @@ from ddpm_core.config import PRESETS, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
-RESULTS = Path(__file__).parent / "results" / "ablation"
-
 
 def run(
     variant: str, seed: int, options: argparse.Namespace, images: np.ndarray, real: distance.Reference
 ) -> dict[str, Any]:
     """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
-    device = devices.choose(options.device)
+    device = machine.device_of(options.device)
     title, settings = VARIANTS[variant]
     config = preset(
         options.dataset, options.size, options.preset, **{"seed": seed, "device": options.device, **settings}
@@ -66,7 +65,7 @@ def run(
         "samples": options.samples,
         "sampling_steps": options.sampling_steps,
         **judged,
-        "machine": machine.describe(options.command),
+        "machine": machine.describe(options.command, device),
     }
 
 
@@ -82,7 +81,8 @@ def main() -> None:
     parser.add_argument("--sampling-steps", type=int, default=20, help="network calls a picture")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "ablation")
+    parser.add_argument("--anew", action="store_true", help="measure also what is there already")
     options = parser.parse_args()
     options.command = " ".join(["python -m benchmarks.ablation", *sys.argv[1:]])
     try:
@@ -98,17 +98,19 @@ def _main(options: argparse.Namespace) -> None:
     for variant in variants:
         if variant not in VARIANTS:
             raise UsageError(f"there is no variant {variant!r}: choose from {', '.join(VARIANTS)}.")
+    machine.device_of(options.device)  # where these benchmarks do not know it, that is said before anything is read
     devices.keep_freed_memory()
     coder = encoder.load(options.dataset, options.size)
     images = np.array(catalogue.load(options.dataset, options.size, options.data_dir).images)
     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir).images
     real = distance.Reference(coder, shown)
+    wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.sampling_steps}
     results = []
     for seed in map(int, options.seeds.split(",")):
         for variant in variants:
             of = "" if options.preset == "cpu" else f"_{options.preset}"
             path = options.results / f"{options.dataset}_{options.size}{of}_{options.images}_{variant}_s{seed}.json"
-            result = read(path)
+            result = kept(path, f"{variant}, seed {seed}", wanted, options.anew)
             if result is None:
                 result = run(variant, seed, options, images, real)
                 write(path, result)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks import machine
 from benchmarks.methods import steps_of
-from benchmarks.records import results_of
+from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
 from ddpm_core.data import catalogue, places
@@ -142,17 +142,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="instead of results/data_path.json, on a card data_path_cuda.json")
     options = parser.parse_args()
     try:
-        device = devices.choose(options.device)
+        device = machine.device_of(options.device)
         devices.keep_freed_memory()
         images = catalogue.load(options.dataset, options.size, options.data_dir).images
         config = preset(options.dataset, options.size, options.preset, device=str(device))
         found = measure(config, images, options.rounds, options.seconds, device)
     except StudioError as error:
         sys.exit(f"data_path: {error}")
-    about = machine.describe(" ".join(["python -m benchmarks.data_path", *sys.argv[1:]]))
-    output = options.output or results_of("data_path", device)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
+    about = machine.describe(" ".join(["python -m benchmarks.data_path", *sys.argv[1:]]), device)
+    write(options.output or results_of("data_path", device), {**about, **found})
     for row, values in found["rows"].items():
         print(f"{row}: {values['milliseconds']} ms a step, {values['times_fixed']:.3f} times the fixed batch's")
 

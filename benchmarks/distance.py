@@ -36,17 +36,12 @@ class Distance:
     kernel: float
     kernel_error: float
 
-    def __str__(self) -> str:
-        return (
-            f"FD ({self.name}) {self.frechet:.1f} ± {self.frechet_error:.1f},"
-            f" KD {self.kernel:.3g} ± {self.kernel_error:.2g}, {self.pictures:,} pictures"
-        )
-
 
 class Reference:
     """The real pictures of a set, as features: whatever is judged is compared with them."""
 
     def __init__(self, encoder: Encoder, images: np.ndarray | Tensor) -> None:
+        torchmetrics_image()  # says before a training, not after it, that it is not installed
         self.encoder = encoder
         self.features = features(encoder, images)
 
@@ -83,7 +78,7 @@ def frechet_error(judged: Tensor, real: Tensor, resamples: int = RESAMPLES) -> f
 
 def kernel_distance(judged: Tensor, real: Tensor, subsets: int = 50) -> tuple[float, float]:
     """Kernel distance (polynomial of degree 3) and its standard error: the mean over random parts of both sets."""
-    KernelInceptionDistance = _torchmetrics().kid.KernelInceptionDistance
+    KernelInceptionDistance = torchmetrics_image().kid.KernelInceptionDistance
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it keeps all features in memory: they are small
         torch.manual_seed(0)  # which parts are drawn
@@ -125,8 +120,8 @@ class _AsTheyAre(nn.Module):
         return rows
 
 
-def _torchmetrics() -> Any:
-    """torchmetrics.image, with its two distances imported."""
+def torchmetrics_image() -> Any:
+    """torchmetrics.image, with its two distances imported. Raises `UsageError` with the pip command where it is not installed."""
     with contextlib.suppress(ImportError):
         torchvision_sets.datasets()  # torchmetrics imports torchvision, which beside some torch takes care
     try:
@@ -139,7 +134,7 @@ def _torchmetrics() -> Any:
 
 
 def _frechet_many(several: list[Tensor], real: Tensor) -> list[float]:
-    FrechetInceptionDistance = _torchmetrics().fid.FrechetInceptionDistance
+    FrechetInceptionDistance = torchmetrics_image().fid.FrechetInceptionDistance
     if min(len(real), *map(len, several)) < 2:
         raise UsageError("a distance needs at least two pictures on each side.")
     metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1]), reset_real_features=False)

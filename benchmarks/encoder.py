@@ -31,6 +31,7 @@ from ddpm_core.errors import StudioError, UsageError
 FOLDER = Path(__file__).parent / "encoders"
 FEATURES = 128
 FLOOR = 4.8  # of 1,000 real pictures, see above
+SIZES = (32, 64)
 _EPOCHS = {"fashion_mnist": 4, "openmoji": 30}
 _BATCH = 128
 
@@ -38,7 +39,6 @@ _BATCH = 128
 class Encoder(nn.Module):
     """uint8 (N, C, S, S) -> features float32 (N, 128). `logits` gives the classes' scores instead."""
 
-    num_features = FEATURES
     scale: Tensor
 
     def __init__(self, channels: int, size: int, classes: int) -> None:
@@ -78,11 +78,15 @@ def features(encoder: Encoder, images: np.ndarray | Tensor) -> Tensor:
 def load(dataset: str, size: int, folder: Path = FOLDER) -> Encoder:
     """The committed encoder, ready to use. Raises `UsageError` when there is none, or its weights are not those it is named for."""
     found = sorted(folder.glob(f"{dataset}_{size}_*.pt"))
-    if len(found) != 1:
+    if not found:
+        there = [path.stem.rsplit("_", 2) for path in sorted(folder.glob("*.pt"))]
+        new = f" A new one takes some minutes: python -m benchmarks.encoder {dataset} {size}." if dataset in _EPOCHS and size in SIZES else ""  # fmt: skip
         raise UsageError(
-            f"there is no encoder for {dataset} at {size} px: run python -m benchmarks.encoder {dataset} {size}."
-            if not found
-            else f"there are {len(found)} encoders for {dataset} at {size} px: keep one, {' or '.join(p.name for p in found)}."
+            f"there is no encoder for {dataset} at {size} px: choose {' or '.join(f'{name} at {px} px' for name, px, _ in there)}.{new}"
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"there are {len(found)} encoders for {dataset} at {size} px: keep one, {' or '.join(p.name for p in found)}."
         )
     try:
         stored = torch.load(found[0], map_location="cpu", weights_only=True)
@@ -227,7 +231,7 @@ def _unit(encoder: Encoder, dataset: str, size: int, data_dir: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=sorted(_EPOCHS))
-    parser.add_argument("size", type=int, choices=(32, 64))
+    parser.add_argument("size", type=int, choices=SIZES)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     options = parser.parse_args()

@@ -30,10 +30,10 @@ import psutil
 from PIL import Image
 
 from benchmarks import machine
-from benchmarks.first_minute import QUIET, ask, until
+from benchmarks.first_minute import HOUSE, ask, chromium, until
+from benchmarks.records import RESULTS, write
+from ddpm_core import devices
 
-HOUSE = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "explorers.json"
 MOVES = 60
 RESTS = 12
 TIMES = 5  # Cancel in each explorer
@@ -61,37 +61,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", type=Path, default=Path("."), help="where checkpoints/ of the run is")
     parser.add_argument("--run", required=True, help="a run that kept snapshots of its averages")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "explorers.json")
     options = parser.parse_args()
-    about = machine.describe(f"python -m benchmarks.explorers --run {options.run}")
+    about = machine.describe(" ".join(["python -m benchmarks.explorers", *sys.argv[1:]]), devices.choose("auto"))
     watch = machine.Watch()
     with opened(options.output_dir.resolve(), options.run) as (page, studio):
         found = {"run": options.run, "pad": pad(page), "cancel": cancels(page, studio)}
     disturbed = watch.lap().disturbed
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**about, **found, "disturbed": disturbed}, indent=2) + "\n")
+    write(options.output, {**about, **found, "disturbed": disturbed})
     print(json.dumps(found, indent=2))
 
 
 @contextlib.contextmanager
 def opened(root: Path, run: str) -> Iterator[tuple[Any, psutil.Process]]:
     """A page of a studio that has this one run, and the studio's process."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        sys.exit("explorers: there is no Chromium: apt-get install chromium")
     if not (root / "checkpoints" / run).is_dir():
-        sys.exit(f"explorers: {root} has no checkpoints/{run}: train it first, or name another with --run.")
+        sys.exit(f"error: {root} has no checkpoints/{run}: train it first, or name another with --run.")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as alone, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as alone, chromium() as browser:
         for folder in ("checkpoints", "training_progress"):  # nothing is written into the real run
             shutil.copytree(root / folder / run, Path(alone) / folder / run)
         command = [sys.executable, str(HOUSE / "studio.py"), "--port", url.rpartition(":")[2], "--output-dir", alone]
         studio = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
         try:
             until(lambda: ask(url) is not None)
             page = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -7,7 +7,7 @@ with the defaults, and reads its clock. Prints a table and writes benchmarks/res
 """
 
 import argparse
-import datetime
+import contextlib
 import json
 import os
 import shutil
@@ -17,9 +17,14 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "first_minute.json"
+from benchmarks import machine
+from benchmarks.records import RESULTS, write
+from ddpm_core import devices
+
 HOUSE = Path(__file__).parents[1]
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 WORDS = {
@@ -35,29 +40,20 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7871)
     options = parser.parse_args()
 
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     rounds = [one_round(options.port) for _ in range(options.runs)]
     rows = {name: sorted(round(result[name], 1) for result in rounds) for name in WORDS}
     print(f"| seconds, median of {options.runs} | median | all |\n|---|---|---|")
     for name, seconds in rows.items():
         print(f"| {WORDS[name]} | {statistics.median(seconds):.1f} | {', '.join(map(str, seconds))} |")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "command": "python -m benchmarks.first_minute",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-    }
-    RESULTS.write_text(json.dumps({**about, "seconds": rows}, indent=2) + "\n")
+    about = machine.describe(" ".join(["python -m benchmarks.first_minute", *sys.argv[1:]]), devices.choose("auto"))
+    write(RESULTS / "first_minute.json", {**about, "load_before": load, "seconds": rows})
 
 
 def one_round(port: int) -> dict[str, float]:
     """Seconds to each of the three moments, with everything started from nothing."""
-    from playwright.sync_api import sync_playwright
-
     url = f"http://127.0.0.1:{port}"
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with tempfile.TemporaryDirectory() as root, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
+    with tempfile.TemporaryDirectory() as root, chromium() as browser:
         page = browser.new_page()
         started = time.monotonic()
         studio = subprocess.Popen([sys.executable, str(HOUSE / "studio.py"), "--port", str(port), "--output-dir", root])
@@ -81,6 +77,20 @@ def one_round(port: int) -> dict[str, float]:
             studio.terminate()
             studio.wait(60)
     return {"page": usable, "loss": loss, "grid": grid}
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """The machine's Chromium, driven by playwright. Where one of them is missing, a line says so and the program ends."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sys.exit("error: there is no playwright: pip install -r requirements-dev.txt")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        sys.exit("error: there is no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=QUIET.split())
 
 
 def ask(url: str) -> object:

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import machine, quality
 from benchmarks.methods import Ours
-from benchmarks.records import write
+from benchmarks.records import RESULTS, write
 from benchmarks.tables.quality import of_growing
 from ddpm_core import checkpoint, devices, seeds
 from ddpm_core.config import preset
@@ -28,10 +28,8 @@ from ddpm_core.errors import StudioError
 from ddpm_core.network import growing
 from ddpm_core.training.loss import DiffusionLoss
 
-RESULTS = Path(__file__).parent / "results" / "growing"
 LOOKS = 24  # times that the held-out loss is taken, evenly over the time
 HELD_OUT = 0.05
-SMOOTHED = 0.999  # scratch's last loss, with this much slack for the noise of one look
 
 
 class HeldOut:
@@ -81,7 +79,7 @@ def trained(
 
 
 def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    device = devices.choose(options.device)
+    device = machine.device_of(options.device)
     settings: dict[str, Any] = {"seed": seed, "device": str(device)}
 
     def pictures(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +120,7 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         "small": small_seen,
         "scratch": scratch_seen,
         "grown": grown_seen,
-        "machine": machine.describe(options.command),
+        "machine": machine.describe(options.command, device),
     }
 
 
@@ -136,7 +134,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "growing")
     options = parser.parse_args()
     options.command = " ".join(["python -m benchmarks.growing", *sys.argv[1:]])
     devices.keep_freed_memory()

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from ddpm_core import devices
+from ddpm_core.errors import UsageError
 
 # A step during which other programs used more than this part of one core's time says nothing about the step.
 OTHERS_MAY_USE = 0.06
@@ -21,9 +22,18 @@ SHORTEST = 0.5
 _TICK = 0.01
 
 
-def describe(command: str) -> dict[str, Any]:
+def device_of(name: str) -> torch.device:
+    """`devices.choose` for a benchmark. Raises `UsageError` also for a device that none of them can time."""
+    device = devices.choose(name)
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(
+            f"the benchmarks know processors and NVIDIA cards, not {devices.describe(device)}: add --device cpu."
+        )
+    return device
+
+
+def describe(command: str, device: torch.device) -> dict[str, Any]:
     """What stands beside every committed figure: processor, cores, device, torch, date, command, commit."""
-    device = devices.choose("auto")
     return {
         "date": datetime.date.today().isoformat(),
         "command": command,
@@ -40,12 +50,11 @@ def describe(command: str) -> dict[str, Any]:
 
 
 def in_words(machine: dict[str, Any]) -> str:
-    """`describe`'s answer in half a line, for the foot of a table."""
+    """The machine of `describe`'s answer, for the foot of a table."""
     cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
-    where = f"{machine['processor']}, {cores}"
     if not machine["device"].startswith("processor"):
-        where = f"{machine['device']} ({where})"
-    return f"{where}, torch {machine['torch']}, {machine['date']}"
+        return f"{machine['device']} ({machine['processor']}, {cores})"
+    return f"{machine['processor']}, {cores}{'' if machine['bfloat16'] else ', no bfloat16'}"
 
 
 def _processor() -> str:

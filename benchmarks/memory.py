@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks import machine
-from benchmarks.records import results_of
+from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.beginning import new_run
 from ddpm_core.config import NetworkConfig, RunConfig, preset
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     found: dict[str, dict[str, Any]] = {}
     try:
-        device = devices.choose(options.device)
+        device = machine.device_of(options.device)
         for key, row in chosen(options.only, ON_A_PROCESSOR if device.type == "cpu" else ON_A_CARD).items():
             found[key] = {**row._asdict(), "batch_size": row.config.batch_size}
             if "memory" in options.kinds:
@@ -141,10 +141,8 @@ def main(argv: list[str] | None = None) -> None:
     except StudioError as error:
         sys.exit(f"memory: {error}")
     words = sys.argv[1:] if argv is None else argv
-    about = machine.describe(" ".join(["python -m benchmarks.memory", *words]))
-    output = options.output or results_of("memory", device)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({**about, "rows": found}, indent=2) + "\n")
+    about = machine.describe(" ".join(["python -m benchmarks.memory", *words]), device)
+    write(options.output or results_of("memory", device), {**about, "rows": found})
 
 
 if __name__ == "__main__":

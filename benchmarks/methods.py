@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import peer_networks, peers
 from benchmarks.variants import VARIANTS
 from ddpm_core import devices, pictures, seeds
 from ddpm_core.config import PRESETS, RunConfig, preset
@@ -23,6 +24,7 @@ from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
 from ddpm_core.training.steps import Steps
 
+OURS = {f"ours-{name}": name for name in PRESETS}
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
 
 
@@ -119,8 +121,6 @@ class Theirs:
     def __init__(
         self, key: str, images: np.ndarray, seed: int, device: torch.device, total_steps: int | None = None
     ) -> None:
-        from benchmarks import peers
-
         self.peer = peers.make(key, images.shape[1:], seed=seed, device=device, total_steps=total_steps or 1000)
         self.name = self.peer.name
         self.network = self.peer.network
@@ -155,17 +155,16 @@ def make(
 ) -> Method:
     """The method `key`: ours-cpu, ours-standard, one of benchmarks/variants.py, the two controls with our recipe, or a peer's key.
 
-    Variants and controls are those of the preset `base`. `changed` are settings of `RunConfig` for those with our recipe. Raises `UsageError` for an unknown key, and with the pip command where a peer is not installed.
+    Variants and controls are those of the preset `base`. `changed` are settings of `RunConfig` for those with our recipe. Raises
+    what `check` does.
     """
+    check(key)
     settings: dict[str, Any] = {"seed": seed, "device": str(device), **changed}
-    kind, _, chosen = key.partition("-")
-    if kind == "ours" and chosen in PRESETS:
-        return Ours(f"ours, {chosen}", preset(dataset, size, chosen, **settings), images, device)
+    if key in OURS:
+        return Ours(f"ours, {OURS[key]}", preset(dataset, size, OURS[key], **settings), images, device)
     if key in VARIANTS:
         title, variant = VARIANTS[key]
         return Ours(f"ours, {title}", preset(dataset, size, base, **(settings | variant)), images, device)
-    from benchmarks import peer_networks, peers
-
     if key == "full-resolution":
         config = preset(dataset, size, base, network=peer_networks.FULL_RESOLUTION, **settings)
         return Ours("our full-resolution network, our recipe", config, images, device)
@@ -175,9 +174,19 @@ def make(
             "diffusers' network, our recipe", config, images, device,
             lambda: peer_networks.Levelled(peer_networks.diffusers_network(images.shape[1], size, device), config.schedule),
         )  # fmt: skip
-    if peers.split_rate(key)[0] in peers.PEERS:
-        return Theirs(key, images, seed, device, total_steps)
-    ours = [*(f"ours-{name}" for name in PRESETS), *VARIANTS]
-    raise UsageError(
-        f"there is no method {key!r}: choose from {', '.join([*ours, 'full-resolution', 'diffusers-network', *peers.PEERS])}."
-    )
+    return Theirs(key, images, seed, device, total_steps)
+
+
+def check(key: str) -> None:
+    """Raises `UsageError` where there is no method `key`, and with the pip command where a package that it needs is missing."""
+    name, _ = peers.split_rate(key)
+    ours = [*OURS, *VARIANTS, "full-resolution"]
+    if key in ours:
+        return
+    if key != "diffusers-network" and name not in peers.PEERS:
+        raise UsageError(
+            f"there is no method {key!r}: choose from {', '.join([*ours, 'diffusers-network', *peers.PEERS])}."
+        )
+    peer_networks.diffusers_package()  # a tuned lucidrains draws with its sampler too
+    if name.startswith("lucidrains"):
+        peer_networks.lucidrains_package()

@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the results file instead of the usual one")
     options = parser.parse_args()
     try:
-        device = devices.choose(options.device)
+        device = machine.device_of(options.device)
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
         rows = {}
         for key in options.rows.split(","):
@@ -113,7 +113,7 @@ def main() -> None:
         fastest = fastest_convolution(kind, device, 3.0)
     except StudioError as error:
         sys.exit(f"profile: {error}")
-    about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]))
+    about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]), device)
     titles = {key: ROWS[key].title for key in rows}
     found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
     write(options.output or results_of("profile", device), found)

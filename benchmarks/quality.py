@@ -3,7 +3,8 @@
     python -m benchmarks.quality --dataset fashion_mnist --minutes 8 --methods ours-cpu,diffusers_tuned --seeds 0,1,2
 
 A (method, seed) that is finished is one JSON and one small grid in benchmarks/results/quality/ (quality_float32/ on a processor
-without bfloat16, quality_cuda/ on a card); started again, the command goes on with those that are missing. Rounds are interleaved: all methods with the first seed, then all with the second.
+without bfloat16, quality_cuda/ on a card). One that is there already is kept, and a line says so: a command that was broken off
+goes on. `--anew` measures all again. Rounds are interleaved: all methods with the first seed, then all with the second.
 
 The clock runs during training steps only, not while pictures are made for a distance. A step that took more than 1.25 times
 the running median counts as that much and is told as clipped: so a program that wakes up beside changes nobody's result.
@@ -29,8 +30,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import distance, encoder, machine
-from benchmarks.methods import Method, Ours, Theirs, make
-from benchmarks.records import RESULTS, kind_of, read, write
+from benchmarks.methods import Method, Ours, Theirs, check, make
+from benchmarks.records import RESULTS, kept, kind_of, read, write
 from benchmarks.tables.quality import of_quality
 from ddpm_core import devices, pictures
 from ddpm_core.data import catalogue
@@ -98,9 +99,9 @@ def train(
 
 def run(
     key: str, seed: int, options: argparse.Namespace, images: np.ndarray, real: distance.Reference, path: Path
-) -> None:
-    """Trains one method with one seed, judges it, writes its JSON and its grid."""
-    device = devices.choose(options.device)
+) -> dict[str, Any]:
+    """Trains one method with one seed, judges it, writes its JSON and its grid; returns what is in the JSON."""
+    device = machine.device_of(options.device)
     minutes, size = options.minutes, options.size
     method = make(key, images, options.dataset, size, seed, device)
     if isinstance(method, Theirs):
@@ -148,10 +149,11 @@ def run(
         "samples": options.samples,
         "sampling_steps": options.steps,
         "marks": seen,
-        "machine": machine.describe(options.command),
+        "machine": machine.describe(options.command, device),
     }
     _save_grid(drawn[:64].transpose(0, 2, 3, 1), path.with_suffix(".png"))
     write(path, result)
+    return result
 
 
 def _promised_steps(method: Method, minutes: float) -> int:
@@ -201,6 +203,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--results", type=Path, help="a folder instead of the usual one")
+    parser.add_argument("--anew", action="store_true", help="measure also what is there already")
     options = parser.parse_args()
     options.marks = [float(mark) for mark in options.marks.split(",") if mark]
     options.command = " ".join(["python -m benchmarks.quality", *sys.argv[1:]])
@@ -211,27 +214,28 @@ def main() -> None:
 
 
 def _main(options: argparse.Namespace) -> None:
+    for key in options.methods.split(","):
+        check(key)  # all of them, before the first is trained
     devices.keep_freed_memory()
     # What a machine gets done in the time stands beside what its like gets done.
-    options.results = options.results or RESULTS / f"quality{kind_of(devices.choose(options.device))}"
+    options.results = options.results or RESULTS / f"quality{kind_of(machine.device_of(options.device))}"
     coder = encoder.load(options.dataset, options.size)
     images = catalogue.load(options.dataset, options.size, options.data_dir).images
     floor = _floor(options, coder)
+    # A distance of another encoder or of fewer pictures cannot stand in one table with these.
+    wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
     real = None
     results = []
     for seed in map(int, options.seeds.split(",")):
         for key in options.methods.split(","):
             path = options.results / f"{options.dataset}_{options.size}_{options.minutes:g}min_{key}_s{seed}.json"
-            result = read(path)
-            # A distance of another encoder or of fewer pictures cannot stand in one table with these.
-            wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
-            if result is None or any(result.get(name) != value for name, value in wanted.items()):
+            result = kept(path, f"{key}, seed {seed}", wanted, options.anew)
+            if result is None:
                 if real is None:
                     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir)
                     real = distance.Reference(coder, shown.images)
-                run(key, seed, options, images, real, path)
-                result = read(path)
-            results += [result] if result else []
+                result = run(key, seed, options, images, real, path)
+            results.append(result)
     print(of_quality(results, floor))
 
 

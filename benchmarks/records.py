@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import machine
 from ddpm_core import atomic, devices
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,6 +28,19 @@ def write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.writing(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def kept(path: Path, what: str, wanted: dict[str, Any], anew: bool) -> dict[str, Any] | None:
+    """What is at `path` already, and a line that says so; None where it is not as `wanted`, or all is to be measured anew."""
+    found = None if anew else read(path)
+    if found is None or any(found.get(name) != value for name, value in wanted.items()):
+        return None
+    about = found["machine"]
+    print(
+        f"kept: {what}, measured {about['date']} on {machine.in_words(about)}, commit {about['commit'] or 'unknown'}: --anew measures it here",
+        flush=True,
+    )
+    return found
 
 
 def read(path: Path) -> dict[str, Any] | None:

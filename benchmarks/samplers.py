@@ -3,8 +3,8 @@
     python -m benchmarks.samplers --model checkpoints/openmoji_32x32/ddpm_final.pt --dataset openmoji
 
 Every cell of the table is the Frechet distance of pictures from the same seeds, so that cells differ by the sampler and not by
-luck. A row is one JSON in benchmarks/results/samplers/ that is written anew after every cell; started again, the command goes
-on with what is missing. Each of our samplers walks the staircase that suits it best (config.SPACING_OF); `--spacings` measures
+luck. A row is one JSON in benchmarks/results/samplers/ that is written anew after every cell. Cells that are there already are
+kept, and a line says so: a command that was broken off goes on. `--anew` measures all again. Each of our samplers walks the staircase that suits it best (config.SPACING_OF); `--spacings` measures
 the others as well, which is how that table was made.
 
 What diffusers gets: its own steps and staircases over a table of 1000 rows that ends where this network's training ended, beliefs
@@ -27,18 +27,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import distance, encoder, machine
-from benchmarks.records import read, write
+from benchmarks.peer_networks import diffusers_package
+from benchmarks.records import RESULTS, kept, write
 from benchmarks.tables.samplers import of_samplers
 from ddpm_core import checkpoint, devices, pictures, seeds
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, TWO_CALLS
-from ddpm_core.data import torchvision_sets
 from ddpm_core.diffusion import latents, objective
 from ddpm_core.diffusion.guidance import WHERE_IT_MATTERS
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.generator import Generator
 from ddpm_core.network.unet import UNet
 
-RESULTS = Path(__file__).parent / "results" / "samplers"
 CALLS = (5, 8, 10, 15, 20, 50, 100)
 ANCESTRAL = 1000  # the steps of the paper, for the ancestral samplers alone
 AT_ONCE = 16  # pictures in a network call
@@ -106,25 +105,12 @@ def table_of(generator: Generator) -> Tensor:
     return levels[:-1, 0].flip(0) ** 2
 
 
-def diffusers() -> Any:
-    """The peer. Raises `UsageError` with the pip command where it is not installed."""
-    with contextlib.suppress(ImportError):
-        torchvision_sets.datasets()  # makes torchvision importable beside a torch without CUDA
-    try:
-        import diffusers
-    except ImportError:
-        raise UsageError(
-            "diffusers is not installed: run pip install -r requirements-bench.txt, or measure with --only ours:unipc and the like."
-        ) from None
-    return diffusers
-
-
 def scheduler(name: str, spacing: str, alpha_bar: Tensor) -> Any:
     """diffusers' scheduler of this name over such a table, for a network that says x0."""
     kind, options, _ = PEERS[name]
     betas = 1 - alpha_bar / torch.cat([torch.ones(1, dtype=alpha_bar.dtype), alpha_bar[:-1]])
     karras = {"use_karras_sigmas": True} if spacing == "karras" else {}
-    return getattr(diffusers(), kind)(
+    return getattr(diffusers_package(), kind)(
         trained_betas=betas.numpy(), prediction_type="sample", timestep_spacing="trailing", **karras, **options
     )
 
@@ -185,10 +171,10 @@ def measure(options: argparse.Namespace, generator: Generator, about: dict[str, 
         if options.only and not {name, f"{who}:{name}"} & set(options.only):
             continue
         path = options.results / f"{about['key']}_{options.samples}_{who}_{name.replace('+', 'p')}_{spacing}.json"
-        row = read(path)
-        if row is None or row["encoder"] != coder.name:
+        row = kept(path, f"{who}, {name}, {spacing}", {"encoder": coder.name}, options.anew)
+        if row is None:
             row = {**about, "who": who, "sampler": name, "spacing": spacing, "encoder": coder.name, "cells": {}}
-            row |= {"samples": options.samples, "machine": machine.describe(options.command)}
+            row |= {"samples": options.samples, "machine": machine.describe(options.command, generator.device)}
         for calls in (calls for calls in wanted if str(calls) not in row["cells"]):
             if real is None:
                 shown = encoder.reference_pictures(options.dataset, generator.size, options.data_dir)
@@ -231,14 +217,14 @@ def pipeline(generator: Generator, name: str) -> Any:
     with torch.random.fork_rng(devices=[]):
         network = UNet(generator.model.config.network, generator.channels).eval().requires_grad_(False)
     checkpoint.load_weights(network, generator.model.weights, generator.path)
-    made: Any = diffusers().DDPMPipeline(Asked(network.to(generator.device), generator), scheduler(name, "trailing", table_of(generator)))  # fmt: skip
+    made: Any = diffusers_package().DDPMPipeline(Asked(network.to(generator.device), generator), scheduler(name, "trailing", table_of(generator)))  # fmt: skip
     made.set_progress_bar_config(disable=True)
     return made
 
 
 def speed(options: argparse.Namespace, generator: Generator, about: dict[str, Any]) -> dict[str, Any]:
     """Images a second of ours and of the pipeline, in turns, for 1 and 64 pictures: medians, and ratios inside a round."""
-    found: dict[str, Any] = {**about, "steps": options.steps, "rounds": options.rounds, "machine": machine.describe(options.command)}  # fmt: skip
+    found: dict[str, Any] = {**about, "steps": options.steps, "rounds": options.rounds, "machine": machine.describe(options.command, generator.device)}  # fmt: skip
     found["rows"] = []
     for name in ("dpm++2m", "ddim"):
         pipe = pipeline(generator, name)
@@ -305,7 +291,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each in a round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "samplers")
+    parser.add_argument("--anew", action="store_true", help="measure also what is there already")
     options = parser.parse_args()
     options.command = " ".join(["python -m benchmarks.samplers", *sys.argv[1:]])
     options.calls = [int(calls) for calls in options.calls.split(",") if calls]
@@ -322,7 +309,7 @@ def _main(options: argparse.Namespace) -> None:
     if unknown := sorted(set(options.only) - known):
         raise UsageError(f"there is no row {unknown[0]!r}: choose from {', '.join(sorted(known))}.")
     devices.keep_freed_memory()
-    generator = Generator.load(options.model, options.device)
+    generator = Generator.load(options.model, str(machine.device_of(options.device)))
     model = generator.model
     mark = encoder.hash8(model.weights)
     about = {
@@ -336,7 +323,7 @@ def _main(options: argparse.Namespace) -> None:
     }
     found = measure(options, generator, about)
     path = options.results / f"{about['key']}_speed.json"
-    timed = read(path)
+    timed = kept(path, "the speed beside diffusers' pipeline", {}, options.anew and options.rounds > 0)
     if timed is None and options.rounds:
         timed = speed(options, generator, about)
         write(path, timed)

@@ -10,16 +10,15 @@ inside a round. Steps beside which other programs were at work are left out wher
 measured in the same rounds: its fastest 3x3 convolution, forward, best of several shapes and both layouts.
 
 All rows get the same pictures (OpenMoji, in memory), which spares the peers the reading of files. Writes
-benchmarks/results/throughput.json, or throughput_float32.json on a processor without bfloat16; `python -m benchmarks.tables` makes
-the tables of them.
+benchmarks/results/throughput_SIZE.json, throughput_float32_SIZE.json on a processor without bfloat16, throughput_cuda_SIZE.json on
+a card; `python -m benchmarks.tables` makes the tables of them.
 
 On a graphics card the rows are others: the peers' networks are as large as ours, tuned means compiled as well, and once more with
-CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each. Writes throughput_cuda_SIZE.json.
+CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import sys
@@ -34,7 +33,7 @@ import torch
 from filelock import FileLock
 
 from benchmarks import machine
-from benchmarks.records import results_of
+from benchmarks.records import results_of, write
 from benchmarks.rows import Child, Row, compiles
 from ddpm_core import devices
 from ddpm_core.data import catalogue
@@ -186,9 +185,9 @@ def show(result: dict[str, Any]) -> Iterator[str]:
 
 
 def results_file(device: torch.device, size: int) -> Path:
-    """Where the figures go: on a card a file for each size."""
+    """Where the figures go: a file for each size."""
     path = results_of("throughput", device)
-    return path.with_stem(f"{path.stem}_{size}") if device.type == "cuda" else path
+    return path.with_stem(f"{path.stem}_{size}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -206,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="instead of a file in results/")
     options = parser.parse_args(argv)
     try:
-        device = devices.choose(options.device)
+        device = machine.device_of(options.device)
         rows = rows_on(device)
         keys = chosen(options.only, rows)
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
@@ -219,16 +218,13 @@ def main(argv: list[str] | None = None) -> None:
     for line in show(result):
         print(line)
     words = sys.argv[1:] if argv is None else argv
-    about = machine.describe(" ".join(["python -m benchmarks.throughput", *words]))
-    about |= {"device": devices.describe(device), "bfloat16": devices.bfloat16_pays(device)}
+    about = machine.describe(" ".join(["python -m benchmarks.throughput", *words]), device)
     titles = {key: rows[key].title for key in result["rows"]}
     settings = {
         "pictures": f"OpenMoji, {options.size} px", "size": options.size,
         "rounds": options.rounds, "seconds": options.seconds,
     }  # fmt: skip
-    output = options.output or results_file(device, options.size)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({**about, **settings, "titles": titles, **result}, indent=2) + "\n")
+    write(options.output or results_file(device, options.size), {**about, **settings, "titles": titles, **result})
 
 
 if __name__ == "__main__":

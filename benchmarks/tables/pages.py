@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.records import RESULTS
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_float32
-from benchmarks.tables.samplers import samplers
+from benchmarks.tables.samplers import samplers, samplers_short
 from benchmarks.tables.speed import (
     card,
     data_path,
@@ -16,14 +17,15 @@ from benchmarks.tables.speed import (
     throughput,
     throughput_card,
     throughput_float32,
+    throughput_short,
 )
 
 HOUSE = Path(__file__).parents[2]
-RESULTS = HOUSE / "benchmarks" / "results"
 PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
+    "throughput_short": throughput_short,
     "throughput_float32": throughput_float32,
     "throughput_card": throughput_card,
     "card": card,
@@ -38,6 +40,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "data_path": data_path,
     "explorers": explorers,
     "samplers": samplers,
+    "samplers_short": samplers_short,
 }
 
 

@@ -5,8 +5,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.tables.results import NOT_YET, TITLES, commands
+from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, measured_by
+
+ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
 
 
 def quality(results: Path) -> str:
@@ -58,29 +59,36 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         when = "" if key in peers or not peers else reached(mine, min(peers.values()))
         lines.append(
             f"| {mine[0]['name']} | {mine[0]['parameters'] / 1e6:.2f} M | {statistics.median(mark['images'] for mark in last):,.0f}"
-            f" | **{best[key]:.0f}** | {each} | {statistics.median(mark['kernel'] for mark in last):.3g} | {when} |"
+            f" | **{best[key]:.0f}** | {each} | {_plain(statistics.median(mark['kernel'] for mark in last))} | {when} |"
         )
     clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
     lines += [
-        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {floor['kernel']:.3g} | |",
+        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {_plain(floor['kernel'])} | |",
         "",
-        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each, ± is one standard error;"
-        f" medians over the seeds. {100 * clipped:.0f} % of the steps were disturbed and counted as 1.25 times the median step."
-        f" {machine.in_words(first['machine'])}: {commands(runs)}",
+        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
+        f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that."
+        f"{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def reached(runs: list[dict[str, Any]], distance: float) -> str:
-    """The first look at which the median over the seeds was at `distance` or below; "" where nobody looked before the end."""
-    looks = sorted({mark["seconds"] for run in runs for mark in run["marks"]})
+    """The first look at which the median over all the seeds was at `distance` or below, and how many of them were, if not all;
+    "" where nobody looked before the end."""
+    seen = [{mark["seconds"]: mark["frechet"] for mark in run["marks"]} for run in runs]
+    looks = sorted(set.intersection(*map(set, seen)))  # when all seeds were looked at
     if len(looks) < 2:
         return ""
     for seconds in looks:
-        seen = [mark["frechet"] for run in runs for mark in run["marks"] if mark["seconds"] == seconds]
-        if statistics.median(seen) <= distance:
-            return f"{seconds:.0f} s or less"
+        there = sum(one[seconds] <= distance for one in seen)
+        if statistics.median(one[seconds] for one in seen) <= distance:
+            return f"{seconds:.0f} s or less" + (f" ({there} of {len(seen)} seeds)" if there < len(seen) else "")
     return "not in this time"
+
+
+def _plain(number: float) -> str:
+    """Three digits or more, and never as a power of ten."""
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def ablation(results: Path) -> str:
@@ -116,12 +124,12 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
         beside = f"{means[key] / means['base']:.2f}x" if "base" in means else ""
         lines.append(
             f"| {mine[0]['title']} | {mine[0]['parameters'] / 1e6:.2f} M | **{means[key]:.0f}** | {each} | {beside}"
-            f" | {statistics.mean(run['kernel'] for run in mine):.3g} |"
+            f" | {_plain(statistics.mean(run['kernel'] for run in mine))} |"
         )
     lines += [
         "",
-        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each, ± is one standard error."
-        f" {machine.in_words(first['machine'])}: {commands(runs)}",
+        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; means over the seeds. {ERRORS}"
+        f"{compared_with_its_own(first['dataset'])} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -149,7 +157,7 @@ def of_growing(runs: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        f"Preset `{runs[0]['preset']}`; the small model was trained for as long as scratch. {machine.in_words(runs[0]['machine'])}:"
-        f" {commands(runs)}",
+        f"Preset `{runs[0]['preset']}`; the small model was trained for as long as scratch."
+        f" {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,11 @@
-"""What the tables read alike: a file of results, what stands where there is none, titles and commands."""
+"""What the tables say alike: where there is no figure, what pictures are compared with, where and by which command it was measured."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from benchmarks import machine
 
 NOT_YET = "Not measured yet.\n"
 TITLES = {"fashion_mnist": "Fashion-MNIST", "openmoji": "OpenMoji", "cifar10": "CIFAR-10"}
@@ -13,6 +16,33 @@ def measured(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def commands(runs: list[dict[str, Any]]) -> str:
-    """Each command that measured some of them."""
-    return ", ".join(dict.fromkeys(f"`{run['machine']['command']}`" for run in runs))
+def measured_by(every: Iterable[dict[str, Any]]) -> str:
+    """Of what `machine.describe` said beside each figure: every machine, day and commit, then every command, all of them once."""
+    every = sorted(every, key=lambda about: about["date"])
+    commands = dict.fromkeys(f"`{about['command']}`" for about in every)
+    return f"{measured_on(every)}: {', '.join(commands)}"
+
+
+def measured_on(every: Iterable[dict[str, Any]]) -> str:
+    """The same without the commands."""
+    places: dict[str, dict[str, dict[str, None]]] = {}  # machine, then day, then commits
+    for about in sorted(every, key=lambda about: about["date"]):
+        place, date = f"{machine.in_words(about)}, torch {about['torch']}", about["date"]
+        places.setdefault(place, {}).setdefault(date, {})[about["commit"]] = None
+    return "; ".join(
+        ", ".join([place, *(f"{date} (commit {', '.join(commits)})" for date, commits in days.items())])
+        for place, days in places.items()
+    )
+
+
+def blanks(lines: list[str]) -> str:
+    """What an empty cell means, where there is one."""
+    return " Blank: not measured yet." if any("|  |" in line for line in lines) else ""
+
+
+def compared_with_its_own(dataset: str, floor: bool = False) -> str:
+    """A word of caution where a set has no test part (encoder.reference_pictures), and beside a `floor` what that is then."""
+    if dataset == "fashion_mnist":
+        return ""
+    half = "; the floor is one half of them against the other" if floor else ""
+    return f" The real pictures are those that were trained on, as this set has no others{half}."

@@ -5,31 +5,38 @@ import math
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.tables.results import NOT_YET, TITLES, commands
+from benchmarks.tables.results import NOT_YET, TITLES, blanks, compared_with_its_own, measured_by, measured_on
 from ddpm_core.config import SETTINGS, SPACING_OF
 
+BEST = 5  # rows of the short table
 
-def samplers(results: Path) -> str:
+
+def samplers(results: Path, short: bool = False) -> str:
     """Distances by sampler and network calls, and pictures a second, one table a checkpoint."""
     found = [json.loads(path.read_text()) for path in sorted((results / "samplers").glob("*.json"))]
     parts = []
     for key in dict.fromkeys(row["key"] for row in found):
         mine = [row for row in found if row["key"] == key]
-        parts.append(of_samplers([row for row in mine if "cells" in row], next((r for r in mine if "rows" in r), None)))
+        rows = [row for row in mine if "cells" in row]
+        timed = None if short else next((row for row in mine if "rows" in row), None)
+        parts.append(of_samplers(rows, timed, short))
     return "\n".join(parts) or NOT_YET
 
 
-def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str:
+def samplers_short(results: Path) -> str:
+    """The few that draw best, whoever's they are, without the speed and the commands."""
+    return samplers(results, short=True)
+
+
+def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None, short: bool = False) -> str:
     """One row a sampler, ours first, the best at 20 calls first; then what the two settings are worth, and the speed."""
     lines = []
     rows = [row for row in rows if row["cells"]]  # one that was only begun has none
     if rows:
         first = rows[0]
-        calls = sorted({int(calls) for row in rows for calls in row["cells"]})
-        rows = sorted(
-            rows, key=lambda row: (row["who"] == "diffusers", row["cells"].get("20", {}).get("frechet", math.inf))
-        )
+        rows = sorted(rows, key=lambda row: row["cells"].get("20", {}).get("frechet", math.inf))
+        shown = sorted(rows[:BEST] if short else rows, key=lambda row: row["who"] == "diffusers")
+        calls = sorted({int(calls) for row in shown for calls in row["cells"]})
         lines += [
             f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first['preset']}` after"
             f" {first['trained_images']:,} pictures: FD ({first['encoder']}) by network calls**",
@@ -37,16 +44,20 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str
             "| sampler | staircase | " + " | ".join(f"{count:,}" for count in calls) + " |",
             "|---|---|" + "---|" * len(calls),
         ]
-        for row in rows:
-            cells = [row["cells"].get(str(count)) for count in calls]
-            shown = " | ".join(f"{cell['frechet']:.1f}" if cell else "" for cell in cells)
+        for row in shown:
+            found = [row["cells"].get(str(count)) for count in calls]
+            cells = " | ".join(f"{cell['frechet']:.1f}" if cell else "" for cell in found)
             who = {"autoguided": "ours, autoguided"}.get(row["who"], row["who"])
-            lines.append(f"| {who}, {row['sampler']} | {row['spacing']} | {shown} |")
-        errors = [cell["frechet_error"] for row in rows for cell in row["cells"].values()]
-        lines += ["", *_settings(rows, max(calls))]
+            lines.append(f"| {who}, {row['sampler']} | {row['spacing']} | {cells} |")
+        errors = [cell["frechet_error"] for row in shown for cell in row["cells"].values()]
+        with_heun = any(row["sampler"] == "heun" for row in shown)
+        heun = " Heun makes one call less where the number is even." if with_heun else ""
+        machines = (measured_on if short else measured_by)(row["machine"] for row in shown)
         lines += [
+            "",
+            *_settings(rows),
             f"{first['samples']:,} pictures a cell from the same seeds; one standard error is {min(errors):.1f} to {max(errors):.1f}."
-            f" Heun makes one call less where the number is even. {machine.in_words(first['machine'])}: {commands(rows)}"
+            f"{heun}{blanks(lines)}{compared_with_its_own(first['dataset'])} {machines}{'.' if short else ''}",
         ]
     if timed:
         lines += [
@@ -62,14 +73,14 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None) -> str
             )
         lines += [
             "",
-            f"The same network, medians over {timed['rounds']} interleaved rounds. {machine.in_words(timed['machine'])}:"
-            f" `{timed['machine']['command']}`",
+            f"The same network, medians over {timed['rounds']} interleaved rounds. {measured_by([timed['machine']])}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _settings(rows: list[dict[str, Any]], most: int) -> list[str]:
+def _settings(rows: list[dict[str, Any]]) -> list[str]:
     """What the named settings reach beside the longest ancestral walk."""
+    most = max(int(calls) for row in rows for calls in row["cells"])
     ours = {(row["sampler"], row["spacing"]): row["cells"] for row in rows if row["who"] == "ours"}
     ancestral = ours.get(("ddpm", SPACING_OF["ddpm"]), {}).get(str(most))
     if ancestral is None:

@@ -1,68 +1,68 @@
 """How fast it is: pictures a second beside the peers, where a step's time goes, the plan's forecasts, the data path, the page."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.tables.results import NOT_YET, measured
+from benchmarks.tables.results import NOT_YET, blanks, measured, measured_by
 
 BASE = "diffusers"
-TUNED = "diffusers_tuned"
+OURS = "standard"
+# What the README shows: the peers, our presets, and ours with as much work a picture as theirs.
+ESSENTIAL = ("diffusers", "diffusers_tuned", "lucidrains", "lucidrains_tuned", "cpu", "standard", "full")
 
 
 def throughput(results: Path) -> str:
-    """Pictures a second in training, beside the peers."""
-    return of_processor(measured(results / "throughput.json"))
+    """Pictures a second in training, beside the peers: a table for each size."""
+    return "\n".join(map(of_throughput, _sizes(results, "throughput"))) or NOT_YET
+
+
+def throughput_short(results: Path) -> str:
+    """The rows that say most, at 32 px."""
+    found = measured(results / "throughput_32.json")
+    return of_throughput(found, ESSENTIAL) if found else NOT_YET
 
 
 def throughput_float32(results: Path) -> str:
     """The same on a processor that has no bfloat16."""
-    return of_processor(measured(results / "throughput_float32.json"))
-
-
-def of_processor(result: dict[str, Any] | None) -> str:
-    if not result:
-        return NOT_YET
-    said = ""
-    if peaks := result["peak_gflops"]:
-        each = " and ".join(f"{gflops} GFLOP/s in {kind}" for kind, gflops in peaks.items())
-        said = f" The machine's fastest convolution reaches {each}."
-    rows = _paces(result, TUNED, "against it tuned", "GFLOP/s", lambda gflops: f"{gflops:.0f}")
-    return "\n".join([*rows, *_foot(result, said)]) + "\n"
+    return "\n".join(map(of_throughput, _sizes(results, "throughput_float32"))) or NOT_YET
 
 
 def throughput_card(results: Path) -> str:
-    """The same on a graphics card, a table for each size."""
-    found = [result for path in results.glob("throughput_cuda_*.json") if (result := measured(path))]
-    return "\n".join(of_card(result) for result in sorted(found, key=lambda result: result["size"])) or NOT_YET
+    """The same on a graphics card."""
+    return "\n".join(map(of_throughput, _sizes(results, "throughput_cuda"))) or NOT_YET
+
+
+def _sizes(results: Path, name: str) -> list[dict[str, Any]]:
+    """What was measured, size by size."""
+    paths = sorted(results.glob(f"{name}_[0-9]*.json"), key=lambda path: int(path.stem.rpartition("_")[2]))
+    return [result for path in paths if (result := measured(path))]
 
 
 def card(results: Path) -> str:
     """The card's tables in one: a line for each size."""
-    found = [result for path in results.glob("throughput_cuda_*.json") if (result := measured(path))]
+    found = [result for result in _sizes(results, "throughput_cuda") if OURS in result["rows"]]
     if not found:
         return NOT_YET
     lines = [
-        "| px | weights | ours, images/s | diffusers as it comes | the best tuned peer | ours beside that | ours, of the card's peak |",
-        "|---|---|---|---|---|---|---|",
+        "| px | weights | GFLOP an image, ours / theirs | ours, images/s | diffusers as it comes | the best tuned peer | ours beside that"
+        " | of the card's peak, ours / theirs |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    found.sort(key=lambda result: result["size"])
     for result in found:
         rows = result["rows"]
-        ours, best = rows["standard"], _best_tuned(result)
-        theirs = [f"{rows[key]['images_per_second']:,.0f}" if key in rows else "" for key in (BASE, best)]
-        ratio = _against(rows, "standard", best)
+        best = _best_tuned(result)
+        base, peer = (f"{rows[key]['images_per_second']:,.0f}" if key in rows else "" for key in (BASE, best))
+        both = [rows[OURS], *([rows[best]] if best else [])]
+        work = " / ".join(f"{row['flops'] / 1e9:.2f}" for row in both)
+        shares = [row["share_of_peak"] for row in both]
+        of_peak = " / ".join(f"{100 * share:.0f} %" for share in shares) if all(shares) else ""
         lines.append(
-            f"| {result['size']} | {ours['parameters'] / 1e6:.0f} M | {ours['images_per_second']:,.0f} | {theirs[0]} | {theirs[1]}"
-            f" | {ratio} | {100 * ours['share_of_peak']:.0f} % |"
+            f"| {result['size']} | {rows[OURS]['parameters'] / 1e6:.0f} M | {work} | {rows[OURS]['images_per_second']:,.0f} | {base} | {peer}"
+            f" | {_against(rows, OURS, best)} | {of_peak} |"
         )
-    first = found[0]
-    lines += [
-        "",
-        f"Preset `standard`, OpenMoji, bfloat16. {machine.in_words(first)}: `python -m benchmarks.throughput`",
-    ]
+    lines += ["", f"Preset `{OURS}`, OpenMoji, bfloat16.{blanks(lines)} {measured_by(found)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -72,26 +72,38 @@ def _best_tuned(result: dict[str, Any]) -> str | None:
     return max(paces, key=lambda key: paces[key], default=None)
 
 
-def of_card(result: dict[str, Any]) -> str:
-    """Rows are compared with the fastest tuned one as well, whoever's it is: the foot says which."""
+def of_throughput(result: dict[str, Any], keys: Collection[str] | None = None) -> str:
+    """One row a way to train, or those of `keys`. All are compared with the fastest tuned one as well, whoever's it is: the foot
+    says which."""
     best = _best_tuned(result)
-    rows = _paces(result, best, "against the best tuned", "TFLOP/s", lambda gflops: f"{gflops / 1000:.1f}")
-    said = f" The best tuned is {result['titles'][best]}." if best else ""
+    on_a_card = not result["device"].startswith("processor")
+    unit, in_unit = ("TFLOP/s", _in_thousands) if on_a_card else ("GFLOP/s", "{:.0f}".format)
+    rows = _paces(result, keys or result["rows"], best, unit, in_unit)
+    said = blanks(rows) + (f" The best tuned is {result['titles'][best]}." if best else "")
     if peaks := result["peak_gflops"]:
-        each = " and ".join(f"{gflops / 1000:.0f} TFLOP/s in {kind}" for kind, gflops in peaks.items())
-        said += f" The card's fastest convolution reaches {each} (torch computes float32 in TF32 there)."
+        each = " and ".join(
+            f"{gflops / (1000 if on_a_card else 1):.0f} {unit} in {kind}" for kind, gflops in peaks.items()
+        )
+        tf32 = " (torch computes float32 in TF32 there)" if on_a_card else ""
+        said += f" The {'card' if on_a_card else 'machine'}'s fastest convolution reaches {each}{tf32}."
     return "\n".join([f"**{result['pictures']}**", "", *rows, *_foot(result, said)]) + "\n"
 
 
+def _in_thousands(gflops: float) -> str:
+    return f"{gflops / 1000:.1f}"
+
+
 def _paces(
-    result: dict[str, Any], tuned: str | None, against_it: str, unit: str, in_unit: Callable[[float], str]
+    result: dict[str, Any], keys: Collection[str], tuned: str | None, unit: str, in_unit: Callable[[float], str]
 ) -> list[str]:
-    """A line for each row; `tuned` is the second one that all are compared with, under the heading `against_it`."""
+    """A line for each row of `keys`; `tuned` is the second one that all are compared with."""
     lines = [
-        f"| training | weights | GFLOP an image | images/s | against diffusers | range | {against_it} | {unit} | of peak |",
+        f"| training | weights | GFLOP an image | images/s | against diffusers | range | against the best tuned | {unit} | of peak |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, row in result["rows"].items():
+        if key not in keys:
+            continue
         ratio = f"**{row['ratio']:.2f}x**" if row["ratio"] else ""
         low_high = "{:.2f} to {:.2f}".format(*row["ratio_range"]) if row["ratio_range"] else ""
         kind = "bfloat16" if row["bfloat16"] else "float32"
@@ -106,26 +118,26 @@ def _paces(
 
 
 def _foot(result: dict[str, Any], said: str) -> list[str]:
-    """How, where and when it was measured, what is `said` beside, and what is missing."""
+    """How, where and when it was measured, what is `said` beside, and what failed."""
     steps, disturbed, kept = (
         sum(row[name] for row in result["rows"].values())
         for name in ("steps", "disturbed_steps", "disturbed_steps_kept")
     )
     return [
         "",
-        f"{result['pictures']}; medians over {result['rounds']} interleaved rounds of {result['seconds']:g} s, ratios taken inside a"
-        f" round.{said} {_of_steps(steps, disturbed, kept)} {machine.in_words(result)}, commit {result['commit']}:"
-        f" `{result['command']}`",
+        f"Medians over {result['rounds']} interleaved rounds of {result['seconds']:g} s, ratios taken inside a round.{said}"
+        f" {_of_steps(steps, disturbed, kept)} {measured_by([result])}",
         *(f"Left out: {why}" for why in result["left_out"].values()),
     ]
 
 
 def _against(rows: dict[str, Any], key: str, base: str | None) -> str:
-    """The median over rounds of a row's pace beside that of `base` in the same round; "" where that was not measured."""
+    """A row's pace beside that of `base` in the same round: median and range over rounds; "" where that was not measured."""
     if base is None or base not in rows:
         return ""
-    pairs = zip(rows[key]["rounds"], rows[base]["rounds"], strict=True)
-    return f"**{statistics.median(pace / other for pace, other in pairs):.2f}x**"
+    ratios = [pace / other for pace, other in zip(rows[key]["rounds"], rows[base]["rounds"], strict=True)]
+    each = f" ({min(ratios):.2f} to {max(ratios):.2f})" if key != base else ""
+    return f"**{statistics.median(ratios):.2f}x**{each}"
 
 
 def _of_steps(steps: int, disturbed: int, kept: int) -> str:
@@ -170,7 +182,7 @@ def of_profile(title: str, found: dict[str, Any]) -> str:
         + " | ".join(f"{pace:.0f}, {100 * pace / found['peak_gflops']:.0f} %" for pace in paces)
         + " |",
         "",
-        f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+        measured_by([found]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -200,7 +212,7 @@ def of_memory(found: dict[str, Any]) -> str:
         else:
             cells += ["", "", ""]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"{machine.in_words(found)}, commit {found['commit']}: `{found['command']}`"]
+    lines += ["", f"{blanks(lines)} {measured_by([found])}".strip()]
     return "\n".join(lines) + "\n"
 
 
@@ -221,7 +233,7 @@ def data_path(results: Path) -> str:
         "",
         f"`{found['preset']}`, {found['size']} px, {found['pictures']:,} pictures, batches of {found['batch_size']}; medians over"
         f" {found['rounds_counted']} rounds, {found['rounds_disturbed']} of {found['rounds']} with other programs at work."
-        f" {machine.in_words(found)}: `{found['command']}`",
+        f" {measured_by([found])}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -244,6 +256,6 @@ def explorers(results: Path) -> str:
         "",
         f"In a real Chromium, with a `cpu` model of 32 px. The page itself says Cancelled after"
         f" {1000 * max(row['told']['longest'] for row in found['cancel'].values()):.0f} ms at the latest."
-        f" {machine.in_words(found)}, commit {found['commit']}: `{found['command']}`",
+        f" {measured_by([found])}",
     ]
     return "\n".join(lines) + "\n"

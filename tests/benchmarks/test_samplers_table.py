@@ -121,6 +121,8 @@ def a_row(who, name, spacing, **cells):
         "torch": "2",
         "date": "2026-11-23",
         "command": "python -m benchmarks.samplers",
+        "commit": "abc",
+        "bfloat16": True,
     }
     return {
         **about,
@@ -158,6 +160,9 @@ def test_a_table_is_written_from_its_rows(tmp_path):
     assert f"`quality` ({quality['sampler']}, 20 calls) is 82.0, +2 % against 1,000 ancestral steps." in text
     assert "92.0, +15 %" in text
     assert "| ddim | 64 | 13.0 | 10.0 | **1.30x** | 1.20 to 1.40 |" in text
+    assert "P, 2 cores, torch 2, 2026-11-23 (commit abc): `python -m benchmarks.samplers`" in text
+    short = table.samplers_short(tmp_path)
+    assert "82.0, +2 %" in short and "`python -m" not in short and "pipeline" not in short
 
 
 def test_nothing_measured_says_so(tmp_path):

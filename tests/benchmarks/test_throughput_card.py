@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import machine, methods, peak, peer_networks, peers, records, rows, throughput
 from benchmarks.tables.pages import renewed
+from benchmarks.tables.speed import card
 from ddpm_core.errors import StudioError
 from ddpm_core.presets import TABLE
 from tests.benchmarks import fake_children
@@ -47,8 +48,8 @@ def test_the_rows_follow_the_device():
 @pytest.mark.parametrize(
     ("device", "bfloat16", "file"),
     [
-        (CPU, True, "throughput.json"),
-        (CPU, False, "throughput_float32.json"),
+        (CPU, True, "throughput_64.json"),
+        (CPU, False, "throughput_float32_64.json"),
         (CARD, True, "throughput_cuda_64.json"),
     ],
 )
@@ -63,9 +64,10 @@ def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, bfloat16, 
     monkeypatch.setattr(throughput, "measure", measure)
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setattr(throughput.catalogue, "load", lambda *_: pictures)
-    monkeypatch.setattr(throughput.machine, "describe", lambda command: {"command": command})
+    monkeypatch.setattr(
+        throughput.machine, "describe", lambda command, device: {"command": command, "device": device.type}
+    )
     monkeypatch.setattr(throughput.devices, "choose", lambda name: device)
-    monkeypatch.setattr(throughput.devices, "describe", lambda device: device.type)
     monkeypatch.setattr(throughput.devices, "bfloat16_pays", lambda device: bfloat16)
     throughput.main(["--size", "64"])
     assert asked == list(throughput.rows_on(device))
@@ -256,7 +258,7 @@ def test_the_card_has_a_table_for_each_size(tmp_path):
     }  # fmt: skip
     for size in (128, 64):
         result = {
-            **machine.describe(f"python -m benchmarks.throughput --size {size}"), "device": "NVIDIA H200, 140 GB",
+            **machine.describe(f"python -m benchmarks.throughput --size {size}", CPU), "device": "NVIDIA H200, 140 GB",
             "pictures": f"OpenMoji, {size} px", "size": size, "rounds": 3, "seconds": 3.0,
             "titles": {key: throughput.ROWS_ON_A_CARD[key].title for key in measured},
             "peak_gflops": {"float32": 300_000, "bfloat16": 800_000}, "rows": measured, "left_out": {"x": "row x: no"},
@@ -269,10 +271,26 @@ def test_the_card_has_a_table_for_each_size(tmp_path):
     one = page[first:second]
     assert "| images/s | against diffusers | range | against the best tuned | TFLOP/s | of peak |" in one
     assert (
-        "| ours, preset `standard` (batch 64) | 36.00 M | 30.00 | 5,200 | **10.40x** | 10.00 to 15.20 | **2.00x** | 156.0"
+        "| ours, preset `standard` (batch 64) | 36.00 M | 30.00 | 5,200 | **10.40x** | 10.00 to 15.20 | **2.00x** (2.00 to 4.00) | 156.0"
         " | 20 % of bfloat16 |" in one
     )
     assert "The best tuned is denoising-diffusion-pytorch, tuned, CUDA graphs." in one
     assert "reaches 300 TFLOP/s in float32 and 800 TFLOP/s in bfloat16 (torch computes float32 in TF32 there)." in one
     assert "NVIDIA H200, 140 GB (" in one and "`python -m benchmarks.throughput --size 64`" in one
     assert "Left out: row x: no" in one
+
+
+def test_the_card_in_short_takes_what_was_measured(tmp_path):
+    """Sizes without our row, without peers, without the peak."""
+    about = {"batch_size": 64, "bfloat16": True, "parameters": 36_000_000, "flops": 30_000_000_000}
+    turns = [{"steps": 5, "disturbed": 0, "kept": False, "images_per_second": 100.0}]
+    bare, whole = (throughput.summary(about, turns, None, peak) for peak in ({}, {"bfloat16": 30_000.0}))
+    for size, measured in {
+        256: {"diffusers": bare}, 128: {"standard": bare}, 64: {"standard": whole, "diffusers_tuned": whole},
+    }.items():  # fmt: skip
+        result = {**machine.describe(f"command {size}", CPU), "size": size, "rows": measured}
+        (tmp_path / f"throughput_cuda_{size}.json").write_text(json.dumps(result))
+    lines = card(tmp_path).splitlines()
+    assert lines[2] == "| 64 | 36 M | 30.00 / 30.00 | 100 |  | 100 | **1.00x** (1.00 to 1.00) | 10 % / 10 % |"
+    assert lines[3] == "| 128 | 36 M | 30.00 | 100 |  |  |  |  |"
+    assert "Blank: not measured yet." in lines[-1] and lines[-1].endswith("`command 64`, `command 128`")

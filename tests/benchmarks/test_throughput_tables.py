@@ -49,13 +49,14 @@ def test_a_table_is_written_from_its_results(tmp_path):
     assert (row["steps"], row["disturbed_steps"], row["disturbed_steps_kept"]) == (15, 3, 0)
 
     result = {
-        **machine.describe("python -m benchmarks.throughput"),
+        **machine.describe("python -m benchmarks.throughput", CPU),
         "pictures": "OpenMoji, 32 px", "rounds": 3, "seconds": 3.0, "titles": {"full": "ours"},
         "peak_gflops": {"float32": 360, "bfloat16": 720}, "rows": {"full": row}, "left_out": {},
     }  # fmt: skip
-    (tmp_path / "throughput.json").write_text(json.dumps(result))
+    (tmp_path / "throughput_32.json").write_text(json.dumps(result))
     page = renewed("<!-- table: throughput -->\n<!-- /table -->", tmp_path)
     assert "| ours (batch 32) | 9.00 M | 9.00 | 20.0 | **2.00x** | 1.90 to 2.10 |  | 180 | 50 % of float32 |" in page
+    assert "Blank: not measured yet." in page
     assert "beside 3 of 15 steps; they do not count" in page
     assert renewed(page, tmp_path) == page
 

@@ -1,0 +1,51 @@
+"""The table of quality: when a distance was reached, and what its foot says."""
+
+import torch
+
+from benchmarks import machine
+from benchmarks.tables.quality import of_quality, reached
+
+CPU = torch.device("cpu")
+FLOOR = {"frechet": 3.0, "frechet_error": 0.5, "kernel": -0.151}
+
+
+def a_run(key, frechet, dataset="openmoji", **about):
+    marks = [
+        {"seconds": s, "images": 9, "frechet": f, "frechet_error": 1.0, "kernel": 2834.2} for s, f in frechet.items()
+    ]
+    where = {**machine.describe(f"command {key}", CPU), "processor": "P", "cores": 2, "torch": "2", "date": "2026-11-23",
+             "commit": "abc", "bfloat16": True}  # fmt: skip
+    return {"dataset": dataset, "size": 32, "minutes": 8.0, "method": key, "name": key, "parameters": 1_000_000, "marks": marks,
+            "encoder": "e", "samples": 2000, "sampling_steps": 20, "laps": 100, "clipped_laps": 4,
+            "machine": where | about}  # fmt: skip
+
+
+def test_when_the_peers_end_was_reached():
+    early, late = {30: 10.0, 60: 5.0, 480: 1.0}, {30: 30.0, 60: 9.0, 480: 1.0}
+
+    def after(distance, *seeds):
+        return reached([a_run("ours-cpu", marks) for marks in seeds], distance)
+
+    assert after(20, early, early, late) == "30 s or less (2 of 3 seeds)"
+    assert after(20, early, late, late) == "60 s or less"
+    assert after(0.5, early) == "not in this time"
+    assert after(20, early, {60: 9.0, 480: 1.0}) == "60 s or less"  # nobody saw the second one at 30 s
+    assert after(20, {480: 1.0}) == ""
+
+
+def test_the_foot_names_each_machine_day_and_commit_once():
+    runs = [
+        a_run("a", {480: 5.0}),
+        a_run("b", {480: 6.0}, commit="def"),
+        a_run("c", {480: 7.0}, date="2026-11-24"),
+        a_run("d", {480: 8.0}, processor="Q", bfloat16=False),
+    ]
+    text = of_quality(runs, FLOOR)
+    assert text.rstrip().endswith(
+        "P, 2 cores, torch 2, 2026-11-23 (commit abc, def), 2026-11-24 (commit abc);"
+        " Q, 2 cores, no bfloat16, torch 2, 2026-11-23 (commit abc): `command a`, `command b`, `command d`, `command c`"
+    )
+    assert "| 2,834 |" in text and "| -0.151 |" in text and "another training differs by more" in text
+    assert "4 % of the steps took more than 1.25 times the running median and counted as that." in text
+    assert "one half of them against the other" in text
+    assert "trained on" not in of_quality([a_run("a", {480: 5.0}, "fashion_mnist")], FLOOR)
