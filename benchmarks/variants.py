@@ -42,6 +42,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "classic": ("all of the 2020 paper's recipe but its network, its batch and its average", CLASSIC),
     # the optimizer
     "adamw": ("AdamW", ADAMW),
+    "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "lr": 1e-3}),
+    "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "lr": 5e-4}),
     "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ADAMW}),
     "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
     "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
