@@ -89,7 +89,15 @@ def test_epochs_of_a_few_pictures_do_not_fill_the_log(go, tiny, monkeypatch):
     monkeypatch.setattr(Journal, "due", False)  # as if no time went by
     monkeypatch.setattr(trainer, "YOUNG", 10)
     run, status = go(tiny(epochs=30, sample_every=1000, checkpoint_every=1000, snapshots=False))
-    assert status.step == 60 and [row["step"] for row in run.metrics()[0]] == [2, 4, 6, 8, 10, 50, 60]  # 50: a best model
+    assert status.step == 60 and [row["step"] for row in run.metrics()[0]] == [
+        2,
+        4,
+        6,
+        8,
+        10,
+        50,
+        60,
+    ]  # 50: a best model
 
 
 def test_a_resumed_run_writes_what_the_stop_would_have_kept_from_being_due(go, tiny):
