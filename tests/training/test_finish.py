@@ -1,6 +1,7 @@
 """A run that is finished early cools down first, to the same weights whether it is interrupted on the way or not."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -27,6 +28,12 @@ class FinishAtOnce(Control):
     def watch(self, status):
         if self.stop_at is not None and status.state == "running" and status.step >= self.stop_at:
             self.stop()
+
+
+@pytest.fixture
+def tiny(tiny):
+    """With no pictures drawn on the way: these runs are longer than others'."""
+    return functools.partial(tiny, sample_every=10_000, checkpoint_every=10_000)
 
 
 @pytest.fixture
