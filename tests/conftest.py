@@ -16,18 +16,6 @@ def pytest_xdist_auto_num_workers():
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items):
-    """The rooms with the longest files come first, so that in the end no core waits for another's; in turns, as a browser mostly
-    waits and a training never does."""
-    seen, place = {"browser": 0, "training": 0}, {}
-    for path in dict.fromkeys(item.path for item in items):
-        room = path.parent.name
-        place[path] = (room not in seen, seen.get(room, 0))
-        if room in seen:
-            seen[room] += 1
-    items.sort(key=lambda item: place[item.path])
-
-
 @pytest.fixture(scope="session")
 def toy_run():
     """toy_run(root, name, size=16, channels=3, seed=0, classes=0): a run with a model that was never trained, but whose pictures
