@@ -98,18 +98,16 @@ class Forecast:
         lines += [
             f"{self.parameters / 1e6:.1f} million weights, {size(self.memory.total)} of memory, {size(self.disk)} of disk."
         ]
-        if (decay := self.config.ema_decay) and (left := decay**self.steps) > STILL_RANDOM:
-            enough = math.ceil(math.log(STILL_RANDOM) / math.log(decay))
-            lines += [
-                f"Too short for an average of {decay:g}: {100 * left:.0f} % of it is the random start then ({enough:,} steps leave 5 %)."
-            ]
         if self.verdict == "does not fit":
             lines += [f"That is more memory than is free here ({size(self.room)})."]
         return " ".join(lines)
 
     @property
     def hint(self) -> str | None:
-        """What to try first, where a run takes very long."""
+        """What to think of first, where a run takes very long, or is too short for its average."""
+        return " ".join(filter(None, (self._smaller_first(), self._slow_average()))) or None
+
+    def _smaller_first(self) -> str | None:
         smaller = [side for side in SIZES if side < self.config.size]
         if self.seconds < LONG or not smaller:
             return None
@@ -118,6 +116,13 @@ class Forecast:
         work = count(NETWORKS[self.config.preset, side], side, self.channels)[1]
         seconds = self.seconds * work / self.flops
         return f"That is long. To see first whether it learns what you want: at {side} px (--size={side}) it takes about {duration(seconds)}."
+
+    def _slow_average(self) -> str | None:
+        decay = self.config.ema_decay
+        if not decay or (left := decay**self.steps) <= STILL_RANDOM:
+            return None
+        enough = math.ceil(math.log(STILL_RANDOM) / math.log(decay))
+        return f"Too short for an average of {decay:g}: {100 * left:.0f} % of it is the random start then ({enough:,} steps leave 5 %)."
 
 
 def forecast(
