@@ -5,9 +5,8 @@
 
 Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/. One that is there already is kept, and a line
 says so: a command that was broken off goes on, and two side by side (with other `--only`) share the work. `--anew` measures all
-again. Distances do not depend on how fast or how
-busy the machine is, as every variant sees the same number of pictures. (`images_per_second` in the JSON tells what its steps
-cost beside the default's, where nothing else was running.)
+again. Distances do not depend on how fast or how busy the machine is, as every variant sees the same number of pictures.
+(`images_per_second` in the JSON tells what its steps cost beside the default's, where nothing else was running.)
 """
 
 import argparse

@@ -5,8 +5,8 @@ examples/unconditional_image_generation/train_unconditional.py with --use_ema; d
 only costs time here: accelerate's wrappers, progress bars, and reading files. Tuned means bfloat16 where the device is good at
 it, a batch twice as large, ten times the learning rate, a short warm-up, v-prediction, our weight average, fused updates, and
 pictures by the sampler that ours are drawn by (DPM-Solver++ of second order, beliefs clipped to [-1, 1]). A tuned peer's key may
-name its learning rate, `diffusers_tuned@0.002`: so the rate was searched. (torch.compile, flash attention and weights in
-channels-last order gained neither of them anything on a processor: within 3 %, and compiling took 200 s.)
+name its learning rate, `diffusers_tuned@0.002`: so a better one can be looked for. (torch.compile, flash attention and weights
+in channels-last order gained them at most 3 % on a processor, and compiling took 200 s.)
 
 On a graphics card tuned also means weights in channels-last order, torch.compile, the batch of our `standard` preset at that size,
 and in the throughput table cuDNN's search for its fastest kernels (rows.py). `..._graphs` compiles with mode="reduce-overhead",

@@ -135,8 +135,8 @@ NETWORKS: dict[tuple[str, int], NetworkConfig] = {key: NetworkConfig(**row.netwo
 class RunConfig:
     """Every setting of one training run. Raises `UsageError` (one line, with the fix) for a value that cannot work.
 
-    Begin with `preset(...)`, whose networks and recipes were measured. Left to themselves these fields are a small network and a
-    cautious recipe that serve any size.
+    Begin with `preset(...)`, which has a network and a recipe for each size. Left to themselves these fields are a small network
+    and a cautious recipe that serve any.
     """
 
     dataset: str = "openmoji"  # a named set ("openmoji:flags" for one group), or the path of a folder of images

@@ -1,5 +1,4 @@
-"""The network: a U-Net that looks at a noisy picture and a noise level and predicts what
-diffusion/objective.py asks of it.
+"""The network: a U-Net that looks at a noisy picture and a noise level and predicts what diffusion/objective.py asks.
 
 The residual blocks follow DDPM++ and ADM (Song et al. 2021, arXiv 2011.13456; Dhariwal and Nichol 2021, arXiv 2105.05233).
 The stem may fold patch x patch pixels into channels, which buys parameters at equal cost (simple diffusion, arXiv 2301.11093).

@@ -104,9 +104,8 @@ def _train(
     config = dataclasses.replace(config, epochs=epochs)
     planned_steps = math.ceil(epochs * batches.pictures / config.batch_size)
     planned_steps = min(planned_steps, config.max_steps or planned_steps)
-    with (
-        control.turn()
-    ):  # a forecast beside draws from torch's one generator, too, and the first weights come from there
+    # In a turn: the first weights come from torch's one generator, and a forecast beside draws from there as well.
+    with control.turn():
         state = TrainingState(
             config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
             micro_batch=memory.micro_batch(config, found.images.shape[1], device),
@@ -120,7 +119,7 @@ def _train(
     before = run.status()
     had_finished = before is not None and before.state == "finished"
     cooled_down_at = state.finish[1] if state.finish else planned_steps
-    # (The same where it has cooled down. Unless it has been made longer since: then it was to make more steps than that.)
+    # A cool-down that is over counts no more where the run is finished, or has been made longer since: it had more steps to go then.
     if state.step >= cooled_down_at and (before is None or had_finished or before.total_steps != cooled_down_at):
         state.finish = None
     total_steps = state.finish[1] if state.finish else planned_steps
