@@ -102,7 +102,7 @@ def test_where_memory_runs_out_the_step_is_made_in_parts(go, card):
     there = torch.cuda.memory_reserved(card)
     try:
         torch.cuda.set_per_process_memory_fraction((there + 700 * 2**20) / everything, card)
-        saved, said = go("small", batch_size=4096, micro_batch=4096, max_steps=3, compile=False)
+        saved, said = go("small", batch_size=4096, micro_batch=4096, epochs=1000, max_steps=3, compile=False)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, card)
     assert saved["step"] == 3

@@ -1,0 +1,75 @@
+"""The norm in front of every layer, and what is always done with it: scale and shift, SiLU, dropout."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Dropout(nn.Module):
+    """While training, makes each number zero with probability `p` (0 to below 1) and the others larger, so that the mean stays.
+
+    On a processor it draws one random byte a number, eight at once, where torch's own draws 64 bits for each; `p` is rounded to
+    a multiple of 1/256 there. (Measured on two cores: a tenth of the time of a `standard` step at 32 px went into those draws.)
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        dropped = round(256 * self.p)  # of 256 byte values
+        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
+class Norm(nn.GroupNorm):
+    """Groups of eight channels at every width (`NetworkConfig` keeps widths multiples of eight)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width // 8, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
+        *,
+        silu: bool = False,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
+        """x (B, C, H, W) normalised; then, where they are given, times 1 + `scale` plus `shift`, (B, C) each, through SiLU, and
+        through `dropout`."""
+        if x.device.type == "cuda" and torch.compiler.is_compiling():
+            return self._in_one_kernel(x, scale, shift, silu, dropout)
+        h = self._alone(x)
+        if scale is not None and shift is not None:
+            h = torch.addcmul(shift[:, :, None, None], h, scale[:, :, None, None] + 1)
+        if silu:
+            h = F.silu(h)
+        return h if dropout is None else dropout(h)
+
+    def _alone(self, x: Tensor) -> Tensor:
+        """In mixed precision autocast would hand a card float32 copies of the maps here, and keep them. Its kernel sums in float32
+        whatever it is given, so it is given the maps as they are: half of the memory, and of the time that moving it takes."""
+        if x.device.type != "cuda":
+            return super().forward(x)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+    def _in_one_kernel(
+        self, x: Tensor, scale: Tensor | None, shift: Tensor | None, silu: bool, dropout: Dropout | None
+    ) -> Tensor:
+        from ddpm_core.network import norm_kernels  # Triton, as compiling does too; it is not everywhere
+
+        gain, bias = (weight.expand(len(x), -1) for weight in (self.weight, self.bias))
+        if scale is not None and shift is not None:
+            factor = scale.float() + 1
+            gain, bias = gain * factor, bias * factor + shift.float()
+        drop = dropout.p if dropout is not None and dropout.training else 0.0
+        seed = torch.randint(2**31 - 1, (1,), device=x.device) if drop else None
+        return norm_kernels.norm(x, gain, bias, seed, drop, silu, self.eps)[0]
