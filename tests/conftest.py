@@ -2,11 +2,15 @@
 spinning make them ten times slower when something else (a browser, another test run) wants a core as well."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# Where there is no card, its kernels are interpreted (tests/kernels.py). Triton must know that before it is imported.
+if shutil.which("nvidia-smi") is None:
+    os.environ["TRITON_INTERPRET"] = "1"
 # What test files import from one another says as much as they do when it fails.
 pytest.register_assert_rewrite("tests.browser.hands", "tests.inference_cli.line")
 

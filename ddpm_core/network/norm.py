@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddpm_core.network.convolution import Convolution
+
 
 class Dropout(nn.Module):
     """While training, makes each number zero with probability `p` (0 to below 1) and the others larger, so that the mean stays.
@@ -44,14 +46,30 @@ class Norm(nn.GroupNorm):
     ) -> Tensor:
         """x (B, C, H, W) normalised; then, where they are given, times 1 + `scale` plus `shift`, (B, C) each, through SiLU, and
         through `dropout`."""
-        if x.device.type == "cuda" and torch.compiler.is_compiling():
-            return self._in_one_kernel(x, scale, shift, silu, dropout)
+        if in_one_kernel(x):
+            return self._in_one_kernel(x, None, scale, shift, silu, dropout)
         h = self._alone(x)
         if scale is not None and shift is not None:
             h = torch.addcmul(shift[:, :, None, None], h, scale[:, :, None, None] + 1)
         if silu:
             h = F.silu(h)
         return h if dropout is None else dropout(h)
+
+    def after(
+        self,
+        convolution: Convolution,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        *,
+        silu: bool,
+        dropout: Dropout,
+    ) -> Tensor:
+        """The same of `convolution(x)`. The kernel adds its bias as well, which would be one more pass over the map."""
+        if not in_one_kernel(x):
+            return self(convolution(x), scale, shift, silu=silu, dropout=dropout)
+        h = F.conv2d(x, convolution.weight, padding=1)
+        return self._in_one_kernel(h, convolution.bias, scale, shift, silu, dropout)
 
     def _alone(self, x: Tensor) -> Tensor:
         """In mixed precision autocast would hand a card float32 copies of the maps here, and keep them. Its kernel sums in float32
@@ -62,14 +80,25 @@ class Norm(nn.GroupNorm):
             return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
     def _in_one_kernel(
-        self, x: Tensor, scale: Tensor | None, shift: Tensor | None, silu: bool, dropout: Dropout | None
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        silu: bool,
+        dropout: Dropout | None,
     ) -> Tensor:
         from ddpm_core.network import norm_kernels  # Triton, as compiling does too; it is not everywhere
 
-        gain, bias = (weight.expand(len(x), -1) for weight in (self.weight, self.bias))
+        gain, offset = (weight.expand(len(x), -1) for weight in (self.weight, self.bias))
         if scale is not None and shift is not None:
             factor = scale.float() + 1
-            gain, bias = gain * factor, bias * factor + shift.float()
+            gain, offset = gain * factor, offset * factor + shift.float()
         drop = dropout.p if dropout is not None and dropout.training else 0.0
         seed = torch.randint(2**31 - 1, (1,), device=x.device) if drop else None
-        return norm_kernels.norm(x, gain, bias, seed, drop, silu, self.eps)[0]
+        return norm_kernels.norm(x, bias, gain, offset, seed, drop, silu, self.eps)[0]
+
+
+def in_one_kernel(x: Tensor) -> bool:
+    """Whether all that is done here is one kernel forward and one backward: in compiled networks on a card."""
+    return x.device.type == "cuda" and torch.compiler.is_compiling()

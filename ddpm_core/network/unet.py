@@ -174,9 +174,10 @@ class Stage(nn.Module):
         self.attention = SelfAttention(width_out) if attention else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = self.conv_in(self.norm_in(x, silu=True))
+        h = self.norm_in(x, silu=True)
         scale, shift = self.scale_shift(condition).chunk(2, dim=1)
-        h = self.conv_out(self.norm_out(h, scale, shift, silu=True, dropout=self.dropout))
+        h = self.norm_out.after(self.conv_in, h, scale, shift, silu=True, dropout=self.dropout)
+        h = self.conv_out(h)
         return self.attention(self.shortcut(x) + h)
 
 

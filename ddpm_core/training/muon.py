@@ -6,11 +6,14 @@ stem, the head, embeddings, norms and biases stay with AdamW (optimizer.py). A c
 """
 
 import contextlib
+import functools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from ddpm_core import devices
 
 MOMENTUM = 0.95
 NEWTON_SCHULZ_STEPS = 5
@@ -30,9 +33,12 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, weights: Iterable[Tensor], lr: float | Tensor, weight_decay: float = 0.0) -> None:
         super().__init__(list(weights), {"lr": lr, "weight_decay": weight_decay})
+        # Momentum in one pass, where there is a kernel for that.
+        self.kernel = _kernel(self.param_groups[0]["params"][0].device)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None, shorten: Tensor | None = None) -> None:  # type: ignore[override]
+        """`shorten`, 0-d: by what the gradients are multiplied first. (They themselves may be so afterwards, or not.)"""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -40,28 +46,61 @@ class Muon(torch.optim.Optimizer):
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight]["momentum"] = torch.zeros_like(weight)
-            momenta = [self.state[weight]["momentum"] for weight in weights]
-            gradients = [weight.grad for weight in weights]
-            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-            ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov: where the momentum will be
-            if group["weight_decay"]:
-                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-
             alike: dict[tuple[int, int], list[int]] = defaultdict(list)  # one matrix product for all of one shape
             for i, weight in enumerate(weights):
                 alike[len(weight) // blocks(len(weight)), weight[0].numel()].append(i)
-            stacks = [
-                torch.cat([_flat(ahead[i], weights[i]).reshape(-1, *shape) for i in chosen]).float()
-                for shape, chosen in alike.items()
-            ]
+            stacks = self._ahead(weights, alike, shorten)
+            if group["weight_decay"]:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             with tensor_cores():
-                stacks = orthogonal(stacks, [group["lr"] * STEP_SIZE * max(shape) ** 0.5 for shape in alike])
+                stacks = orthogonal(stacks, group["lr"], [STEP_SIZE * max(shape) ** 0.5 for shape in alike])
             updates: list[Tensor] = [torch.empty(0)] * len(weights)
             for ((rows, _), chosen), stack in zip(alike.items(), stacks, strict=True):
                 parts = stack.split([len(weights[i]) // rows for i in chosen])
                 for part, i in zip(parts, chosen, strict=True):
                     updates[i] = _unflat(part, weights[i])
             torch._foreach_sub_(weights, updates)
+
+    def _ahead(
+        self, weights: list[Tensor], alike: dict[tuple[int, int], list[int]], shorten: Tensor | None
+    ) -> list[Tensor]:
+        """Moves the momenta on, and returns where they will be (Nesterov), stacked by shape."""
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        gradients = [_laid_out_as(weight.grad, weight) for weight in weights if weight.grad is not None]
+        if self.kernel is None:
+            if shorten is not None:
+                torch._foreach_mul_(gradients, shorten)
+            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+            return [
+                torch.cat([_flat(ahead[i], weights[i]).reshape(-1, *shape) for i in chosen]).float()
+                for shape, chosen in alike.items()
+            ]
+        if shorten is None:
+            shorten = torch.ones((), device=weights[0].device)
+        stacks = []
+        for (rows, columns), chosen in alike.items():
+            counts = [len(weights[i]) // rows for i in chosen]
+            stack = weights[0].new_empty(sum(counts), rows, columns)
+            for part, i in zip(stack.split(counts), chosen, strict=True):
+                self.kernel(gradients[i], momenta[i], part, shorten, MOMENTUM)
+            stacks.append(stack)
+        return stacks
+
+
+@functools.cache
+def _kernel(device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor, float], None] | None:
+    """`ahead` of training/momentum_kernel.py on a card that it works on."""
+    if not devices.compile_pays(device):
+        return None
+    from ddpm_core.training import momentum_kernel
+
+    return momentum_kernel.ahead if momentum_kernel.works(device) else None
+
+
+def _laid_out_as(gradient: Tensor, weight: Tensor) -> Tensor:
+    """As it is, but for one that lies otherwise in memory than its weight: a kernel goes through both from end to end."""
+    return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
 
 
 @contextlib.contextmanager
@@ -99,9 +138,11 @@ def blocks(rows: int) -> int:
     return next(count for count in range(-(-rows // BLOCK), rows + 1) if rows % count == 0)
 
 
-def orthogonal(stacks: Sequence[Tensor], lengths: Sequence[float | Tensor] | None = None) -> list[Tensor]:
+def orthogonal(
+    stacks: Sequence[Tensor], rate: float | Tensor = 1.0, lengths: Sequence[float] | None = None
+) -> list[Tensor]:
     """Stacks of matrices of one shape each, float32 (n, rows, columns) -> of each matrix U V^T of its singular value
-    decomposition, nearly, in the same shapes; times its stack's number of `lengths`, where they are given.
+    decomposition, nearly, in the same shapes; times `rate`, and times its stack's number of `lengths`, where they are given.
 
     Five steps of a Newton-Schulz iteration; singular values come out between about 0.7 and 1.2, which serves as well as 1.
     Each step multiplies X from the left by a polynomial in G = X X^T. A convolution's matrix is many times as wide as it is
@@ -118,7 +159,7 @@ def orthogonal(stacks: Sequence[Tensor], lengths: Sequence[float | Tensor] | Non
     for chosen in alike.values():
         grams = torch.cat([wide[i] @ wide[i].mT for i in chosen])
         norms = grams.diagonal(dim1=1, dim2=2).sum(1).sqrt_().add_(1e-7)[:, None, None]
-        products = _polynomials(grams / norms.square()) / norms  # no singular value above 1
+        products = _polynomials(grams / norms.square()) * (rate / norms)  # no singular value above 1
         for i, product in zip(chosen, products.split([len(wide[i]) for i in chosen]), strict=True):
             wide[i] = (product if lengths is None else product * lengths[i]) @ wide[i]
     return [x if x.shape == stack.shape else x.mT.contiguous() for x, stack in zip(wide, stacks, strict=True)]

@@ -49,6 +49,23 @@ def build(network: nn.Module, config: RunConfig) -> Optimizer:
     return Together(_adamw(others, config), muon)
 
 
+def step(optimizer: Optimizer, network: nn.Module, longest: float) -> Tensor:
+    """Shortens the gradient of all weights together to norm `longest`, makes a step, and returns the norm that it had, 0-d.
+
+    What torch.nn.utils.clip_grad_norm_ does, but for Muon's weights, which it multiplies on its way.
+    """
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
+    shorten = (longest / (norm + 1e-6)).clamp(max=1.0)
+    for part in _parts(optimizer):
+        if isinstance(part, Muon):
+            part.step(shorten=shorten)
+            continue
+        weights = (weight for group in part.param_groups for weight in group["params"])
+        torch._foreach_mul_([weight.grad for weight in weights if weight.grad is not None], shorten)
+        part.step()
+    return norm
+
+
 def adamw(network: nn.Module, config: RunConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101); beta2 = 0.99, as in EDM2, unless the settings say otherwise."""
     return _adamw(list(network.parameters()), config)

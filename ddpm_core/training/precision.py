@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
+from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.optimizer import Optimizer
 
 MOST_SKIPPED = 40  # in a row: by then the scale is less than a trillionth of what it was, and not the reason
@@ -35,9 +36,7 @@ class Precision:
         None if the step was left out. Raises `StudioError` where that happens again and again.
         """
         if self.scaler is None:
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), longest)
-            optimizer.step()
-            return norm
+            return optimizers.step(optimizer, network, longest)
         # Of the optimizer the scaler wants to know nothing but its weights, and several may be one.
         self.scaler.unscale_(cast(torch.optim.Optimizer, optimizer))
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), longest)

@@ -39,8 +39,7 @@ class Rehearsal:
     def update(self) -> None:
         """What ends a step: the gradient's norm, the optimizer, both averages."""
         weights: list[torch.Tensor] = list(self.network.parameters())
-        torch.nn.utils.clip_grad_norm_(weights, self.config.grad_clip)
-        self.optimizer.step()
+        optimizers.step(self.optimizer, self.network, self.config.grad_clip)
         self.optimizer.zero_grad()
         for average in self.averages:
             averages: list[torch.Tensor] = list(average.parameters())

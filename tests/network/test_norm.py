@@ -1,23 +1,15 @@
 """The norm as kernels of a card beside torch's own, forward and backward; without a card Triton's interpreter runs them."""
 
-import os
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from ddpm_core.network.norm import Dropout, Norm
+from tests.kernels import device_or_skip
 
-CARD = torch.cuda.is_available()
-if not CARD:
-    os.environ["TRITON_INTERPRET"] = "1"  # must be there before Triton is
-triton = pytest.importorskip("triton", reason="Triton is not here (it is for Linux)")
-if not CARD and tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9):
-    pytest.skip("before Triton 3.9 its interpreter fails with numpy 2.4", allow_module_level=True)
+DEVICE = device_or_skip()
 
 from ddpm_core.network import norm_kernels  # noqa: E402  (needs Triton)
-
-DEVICE = "cuda" if CARD else "cpu"
 
 
 def random(*shape, seed=0, mean=0.0):
@@ -25,9 +17,10 @@ def random(*shape, seed=0, mean=0.0):
     return (torch.randn(shape, generator=draw) + mean).to(DEVICE)
 
 
-def plain(x, gain, shift, silu):
+def plain(x, bias, gain, shift, silu):
     """In float64, by torch's own operations."""
-    h = F.group_norm(x.double(), x.shape[1] // 8) * gain.double()[:, :, None, None] + shift.double()[:, :, None, None]
+    x = x.double() + (0 if bias is None else bias.double()[:, None, None])
+    h = F.group_norm(x, x.shape[1] // 8) * gain.double()[:, :, None, None] + shift.double()[:, :, None, None]
     return F.silu(h) if silu else h
 
 
@@ -36,22 +29,26 @@ def off(one, other):
 
 
 # Widths that 8, 16 and 32 divide; maps that fill a tile, do not, and take several; means far from zero; any layout.
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the interpreter's, of a sigmoid far from zero
 @pytest.mark.parametrize("silu", [False, True])
 @pytest.mark.parametrize(
     ("shape", "mean"), [((2, 24, 6, 4), 0), ((3, 48, 1, 1), 0), ((2, 32, 12, 12), 1000), ((1, 96, 16, 16), -3)]
 )
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_kernels_do_what_torch_does(shape, mean, silu, layout):
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_kernels_do_what_torch_does(shape, mean, silu, layout, biased):
     x = random(*shape, mean=mean).contiguous(memory_format=layout).requires_grad_()
+    bias = random(shape[1], seed=4).requires_grad_() if biased else None
     gain, shift = (random(*shape[:2], seed=seed).requires_grad_() for seed in (1, 2))
-    y, *_ = norm_kernels.norm(x, gain, shift, None, 0.0, silu, 1e-5)
-    expected = plain(x, gain, shift, silu)
+    y, *_ = norm_kernels.norm(x, bias, gain, shift, None, 0.0, silu, 1e-5)
+    expected = plain(x, bias, gain, shift, silu)
     assert y.is_contiguous(memory_format=torch.channels_last)
     exact = 1e-3 if mean == 1000 else 1e-6  # there float32 has 1e-4 between two numbers
     assert off(y, expected) < exact
     weight = random(*shape, seed=3)
-    ours = torch.autograd.grad((y * weight).sum(), (x, gain, shift))
-    theirs = torch.autograd.grad((expected * weight).sum(), (x, gain, shift))
+    asked = (x, gain, shift, *((bias,) if biased else ()))
+    ours = torch.autograd.grad((y * weight).sum(), asked)
+    theirs = torch.autograd.grad((expected * weight).sum(), asked)
     for one, other in zip(ours, theirs, strict=True):
         if shape[2:] == (1, 1) and one is ours[0]:
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
@@ -61,22 +58,24 @@ def test_the_kernels_do_what_torch_does(shape, mean, silu, layout):
 
 def test_bfloat16_stays_so_and_is_as_near_as_its_digits():
     x, (gain, shift) = random(2, 64, 8, 8), (random(2, 64, seed=seed) for seed in (1, 2))
-    y, mean, unit = norm_kernels.norm(x.bfloat16(), gain, shift, None, 0.0, True, 1e-5)
+    y, mean, unit = norm_kernels.norm(x.bfloat16(), None, gain, shift, None, 0.0, True, 1e-5)
     assert (y.dtype, mean.dtype, unit.dtype) == (torch.bfloat16, torch.float32, torch.float32)
-    assert off(y, plain(x.bfloat16(), gain, shift, True)) < 4e-3
+    assert off(y, plain(x.bfloat16(), None, gain, shift, True)) < 4e-3
 
 
 @pytest.mark.parametrize("shape", [(4, 64, 16, 16), (3, 24, 5, 5)])
 def test_dropout_drops_its_share_anew_for_each_seed_and_the_gradient_knows_which(shape):
     x, (gain, shift) = random(*shape).requires_grad_(), (random(*shape[:2], seed=seed) for seed in (1, 2))
     seeds = [torch.tensor([number], device=DEVICE) for number in (5, 6)]
-    y, again, other = (norm_kernels.norm(x, gain, shift, seed, 0.25, True, 1e-5)[0] for seed in (seeds[0], *seeds))
+    y, again, other = (
+        norm_kernels.norm(x, None, gain, shift, seed, 0.25, True, 1e-5)[0] for seed in (seeds[0], *seeds)
+    )
     kept = y != 0
     assert torch.equal(y, again) and not torch.equal(y, other)
     assert kept.float().mean().item() == pytest.approx(0.75, abs=0.04)
     halves = kept.flatten().view(-1, 2)
     assert (halves[:, 0] & halves[:, 1]).float().mean().item() == pytest.approx(0.75**2, abs=0.05)
-    expected = plain(x, gain, shift, True) * kept / 0.75
+    expected = plain(x, None, gain, shift, True) * kept / 0.75
     assert off(y, expected) < 1e-6
     weight = random(*shape, seed=3)
     (ours,), (theirs,) = (torch.autograd.grad((part * weight).sum(), x) for part in (y, expected))
@@ -93,7 +92,7 @@ def test_a_compiled_norm_does_what_the_plain_one_does():
     compiled = torch.compile(norm._in_one_kernel, backend="aot_eager", fullgraph=True)
     dropout.eval()
     expected = norm(x, scale, shift, silu=True, dropout=dropout)
-    torch.testing.assert_close(compiled(x, scale, shift, True, dropout), expected)
+    torch.testing.assert_close(compiled(x, None, scale, shift, True, dropout), expected)
     dropout.train()
-    dropped = compiled(x, scale, shift, True, dropout) == 0
+    dropped = compiled(x, None, scale, shift, True, dropout) == 0
     assert 0.3 < dropped.float().mean().item() < 0.7
