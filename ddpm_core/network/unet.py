@@ -124,7 +124,7 @@ class UNet(nn.Module):
 class Stem(nn.Conv2d):
     """The first convolution, of few channels: a card gets as many more of zeros as make a multiple of eight of them.
 
-    cuDNN's tensor-core kernels want that. (Measured on an H200, 64 pictures of 12 x 32 x 32: without, 150 us forward of a step's 9.5 ms.)
+    cuDNN's tensor-core kernels want that. (Measured on an H200, 64 maps of 12 x 32 x 32 to 192 channels: 27 us instead of 149.)
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -259,7 +259,7 @@ def enlarged(x: Tensor) -> Tensor:
 def by_a_view(x: Tensor) -> Tensor:
     """In the layout of x: where its channels lie side by side, those of the result do, as the maps that it is added to.
 
-    (Measured on an H200, 64 px, batch 64: in the plain layout, what followed was turned back and forth for 0.8 of a step's 9.5 ms.)
+    (Measured on an H200, 64 px, batch 64: in the plain layout maps were turned back and forth for 0.4 of a step's 9.7 ms.)
     """
     batch, width, height, side = x.shape
     if x.is_contiguous(memory_format=torch.channels_last):
