@@ -3,10 +3,11 @@
     python -m benchmarks.profile
     python -m benchmarks.profile --rows cpu,full --steps 5
 
-Uses torch's profiler around the step that benchmarks/throughput.py times. Convolutions are also told in GFLOP/s beside the
-fastest convolution that the machine can do. Writes benchmarks/results/profile.json, on a processor without bfloat16
-profile_float32.json, on a card profile_cuda.json; `profile_before.json` beside it is the same
-file, run in the tree of the commit that its foot names, before the network and the optimizer were made fast.
+Uses torch's profiler around the step that benchmarks/throughput.py times, and tells its GFLOP/s beside those of the fastest
+convolution that the machine can do. On a card a step is played from a recording, where only kernels are seen: they are told apart
+by their names. Writes benchmarks/results/profile.json, on a processor without bfloat16 profile_float32.json, on a card
+profile_cuda_SIZE.json; `profile_before.json` beside it is the same file, run in the tree of the commit that its foot names,
+before the network and the optimizer were made fast.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
@@ -49,6 +51,23 @@ REST = "additions, products, everything else"
 WINOGRAD = {"_WinogradBackward": "convolution, backward", "_Winograd": "convolution, forward"}
 
 
+# The same for the names of a card's kernels: cuDNN's, torch's attention, cuBLAS's, those that torch.compile wrote.
+KERNELS = {
+    "convolutions": ("fprop", "dgrad", "wgrad", "convolve_common", "cutlass__5x_cudnn", "nhwcAddPadding"),
+    "attention": ("flash", "fmha", "cudnn_sdpa"),
+    "linear layers and 1 x 1 convolutions": ("nvjet", "splitKreduce", "tensorop_bf16"),
+    "all else that is compiled: casts, sums, joins": ("triton_",),
+}
+OURS_ON_A_CARD = "norms, SiLU, dropout: our kernels"  # of ddpm_core/network/norm_kernels.py
+REST_ON_A_CARD = "optimizer, averages, clipping, the loss"
+
+
+def kind_of_kernel(name: str) -> str:
+    if name in ("_forward", "_backward"):
+        return OURS_ON_A_CARD
+    return next((kind for kind, words in KERNELS.items() if any(word in name for word in words)), REST_ON_A_CARD)
+
+
 def kind_of(name: str, inside: Iterable[str] = ()) -> str:
     """Of an operator's own time; `inside` are the names of what has called it."""
     ours = (kind for caller in (name, *inside) for words, kind in WINOGRAD.items() if words in caller)
@@ -68,6 +87,7 @@ def measure(key: str, images: np.ndarray, steps: int, device: torch.device) -> d
     trained = begin(ROWS[key], images, device)
     for _ in range(2):
         trained.step(0.0)
+    synchronize(device)
     start = time.perf_counter()
     for _ in range(steps):
         trained.step(0.0)
@@ -80,14 +100,17 @@ def measure(key: str, images: np.ndarray, steps: int, device: torch.device) -> d
         synchronize(device)
     spent: defaultdict[str, float] = defaultdict(float)
     for event in seen.events():
-        own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        spent[kind_of(event.name, callers(event))] += own / 1000 / steps
+        if device.type != "cuda":
+            spent[kind_of(event.name, callers(event))] += event.self_cpu_time_total / 1000 / steps
+        elif event.device_type == DeviceType.CUDA:
+            spent[kind_of_kernel(event.name)] += event.time_range.elapsed_us() / 1000 / steps
+    all_kinds = (*KERNELS, OURS_ON_A_CARD, REST_ON_A_CARD) if device.type == "cuda" else (*KINDS, REST)
     return {
         "batch_size": trained.batch_size,
         "parameters": trained.parameters,
         "gflops_an_image": flops(trained.network, images.shape[1], images.shape[2]) / 1e9,
-        "wall": round(wall, 1),
-        "milliseconds": {kind: round(spent[kind], 1) for kind in (*KINDS, REST)},
+        "wall": round(wall, 2),
+        "milliseconds": {kind: round(spent[kind], 2) for kind in all_kinds},
     }
 
 
@@ -116,7 +139,10 @@ def main() -> None:
     about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]), device)
     titles = {key: ROWS[key].title for key in rows}
     found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
-    write(options.output or results_of("profile", device), found)
+    path = results_of("profile", device)
+    if device.type == "cuda":
+        path = path.with_name(f"{path.stem}_{options.size}.json")
+    write(options.output or path, found)
 
 
 if __name__ == "__main__":

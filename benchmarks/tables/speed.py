@@ -151,11 +151,10 @@ PROFILES = {"Before": "profile_before.json", "Now": "profile.json", "Now, withou
 
 
 def profile(results: Path) -> str:
-    """Where a step's time goes, before and after, and on a processor without bfloat16."""
-    parts = []
-    for title, file in PROFILES.items():
-        if found := measured(results / file):
-            parts.append(of_profile(title, found))
+    """Where a step's time goes, before and after, on a processor without bfloat16, and on cards by size."""
+    parts = [of_profile(title, found) for title, file in PROFILES.items() if (found := measured(results / file))]
+    of_cards = {int(path.stem.rpartition("_")[2]): measured(path) for path in results.glob("profile_cuda_*.json")}
+    parts += [of_profile(f"On a card, {size} px", found) for size, found in sorted(of_cards.items()) if found]
     return "\n".join(parts) or NOT_YET
 
 
@@ -173,18 +172,22 @@ def of_profile(title: str, found: dict[str, Any]) -> str:
         cells = []
         for row in rows.values():
             spent = row["milliseconds"]
-            cells.append(f"{spent[kind]:.0f} ms, {100 * spent[kind] / sum(spent.values()):.0f} %")
+            cells.append(f"{_short(spent[kind])} ms, {100 * spent[kind] / sum(spent.values()):.0f} %")
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     paces = [row["gflops_an_image"] * row["batch_size"] / row["wall"] * 1000 for row in rows.values()]
     lines += [
-        "| a step without the profiler | " + " | ".join(f"{row['wall']:.0f} ms" for row in rows.values()) + " |",
-        f"| GFLOP/s, of {found['peak_gflops']} | "
-        + " | ".join(f"{pace:.0f}, {100 * pace / found['peak_gflops']:.0f} %" for pace in paces)
+        "| a step without the profiler | " + " | ".join(f"{_short(row['wall'])} ms" for row in rows.values()) + " |",
+        f"| GFLOP/s, of {found['peak_gflops']:,} | "
+        + " | ".join(f"{pace:,.0f}, {100 * pace / found['peak_gflops']:.0f} %" for pace in paces)
         + " |",
         "",
         measured_by([found]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}"
 
 
 def memory(results: Path) -> str:
