@@ -153,7 +153,7 @@ PROFILES = {"Before": "profile_before.json", "Now": "profile.json", "Now, withou
 def profile(results: Path) -> str:
     """Where a step's time goes, before and after, on a processor without bfloat16, and on cards by size."""
     parts = [of_profile(title, found) for title, file in PROFILES.items() if (found := measured(results / file))]
-    of_cards = {int(path.stem.rpartition("_")[2]): measured(path) for path in results.glob("profile_cuda_*.json")}
+    of_cards = {int(path.stem.rpartition("_")[2]): measured(path) for path in results.glob("profile_cuda_[0-9]*.json")}
     parts += [of_profile(f"On a card, {size} px", found) for size, found in sorted(of_cards.items()) if found]
     return "\n".join(parts) or NOT_YET
 

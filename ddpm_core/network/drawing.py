@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddpm_core.network.convolution import Convolution
 from ddpm_core.network.unet import Join, UNet
 
 
@@ -176,5 +175,5 @@ def _arrange(network: nn.Module) -> None:
             module.of_x.weight, module.of_kept.weight = (nn.Parameter(half, requires_grad=False) for half in halves)
             module.of_kept.bias = module.mix.bias
     for module in network.modules():
-        if type(module) in (nn.Conv2d, Convolution):
+        if isinstance(module, nn.Conv2d):
             module.__class__ = ByOneDnn

@@ -45,7 +45,7 @@ def build(network: nn.Module, config: RunConfig) -> Optimizer:
     if config.optimizer == "adamw" or not hidden:
         return adamw(network, config)
     others = [weight for name, weight in network.named_parameters() if name not in hidden]
-    muon = Muon(hidden.values(), _rate(config, others[0].device), config.weight_decay)
+    muon = Muon(hidden.values(), _rate(config, others[0].device), config.weight_decay, config.compile)
     return Together(_adamw(others, config), muon)
 
 
@@ -61,7 +61,8 @@ def step(optimizer: Optimizer, network: nn.Module, longest: float) -> Tensor:
             part.step(shorten=shorten)
             continue
         weights = (weight for group in part.param_groups for weight in group["params"])
-        torch._foreach_mul_([weight.grad for weight in weights if weight.grad is not None], shorten)
+        if gradients := [weight.grad for weight in weights if weight.grad is not None]:
+            torch._foreach_mul_(gradients, shorten)
         part.step()
     return norm
 

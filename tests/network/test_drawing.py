@@ -56,6 +56,15 @@ def test_a_picture_s_bits_are_the_same_in_every_batch(config):
         assert torch.equal(network(x[first:last], torch.full((last - first,), 0.7)), together[first:last])
 
 
+@pytest.mark.skipif(not X86, reason="elsewhere torch chooses")
+def test_no_convolution_is_left_to_torchs_choice():
+    """Its choice depends on how many pictures there are, and so would their bits."""
+    ready = drawing.ready(a_network(ANIMALS), CPU)
+    convolutions = [module for module in ready.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(convolutions) > 10
+    assert all(isinstance(module, drawing.ByOneDnn) for module in convolutions)
+
+
 def test_alike_finds_the_sizes_that_give_the_same_bits():
     def network(x, level):  # as if the kernels for less than four pictures rounded otherwise
         return x * 2 if len(x) >= 4 else x * 2 + 1e-6

@@ -40,11 +40,18 @@ def test_three_steps_are_those_of_torchs_own_operations(layout, shorten):
     assert [weight.stride() for weight in weights] == [weight.stride() for weight in expected]
 
 
-def test_it_is_known_where_kernels_cannot_be_made(monkeypatch):
-    assert momentum_kernel.works(torch.device(DEVICE))
+def test_where_kernels_cannot_be_made_or_are_not_wanted_it_goes_without(monkeypatch):
+    device = torch.device(DEVICE)
+    weights = [torch.nn.Parameter(random(8, 8))]
+    monkeypatch.setattr(muon.devices, "compile_pays", lambda device: True)
+    muon._kernel.cache_clear()
+    assert muon.Muon(weights, lr=0.1).kernel is momentum_kernel.ahead
+    assert muon.Muon(weights, lr=0.1, compiles=False).kernel is None
 
     def broken(*_):
         raise RuntimeError("no compiler of C")
 
+    muon._kernel.cache_clear()
     monkeypatch.setattr(momentum_kernel, "ahead", broken)
-    assert not momentum_kernel.works(torch.device(DEVICE))
+    assert muon._kernel(device) is None
+    muon._kernel.cache_clear()

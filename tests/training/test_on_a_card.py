@@ -1,6 +1,8 @@
 """What only a card can show: the same bits after a stop and in a recorded step, a compiler that is there, memory that does run
 out, float16, and that no quiet step waits. Where there is no NVIDIA card all of it is skipped."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -152,6 +154,29 @@ def test_the_plan_knows_what_torch_will_take(card, size, name, at_once, amp):
     measured = measured_peak(config, 3, at_once, card)
     planned = memory.needed(config, 3, at_once, Arithmetic(card=True, half=amp), grid=False).of_steps
     assert planned == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["float32", "bfloat16"])
+def test_the_compiled_network_learns_what_the_plain_one_learns(card, amp):
+    """Maps of 32 x 32 places, which its kernels go through in many tiles; weights that are nowhere zero."""
+    images = np.random.default_rng(0).integers(0, 256, (64, 3, 64, 64), dtype=np.uint8)
+    network = dataclasses.replace(NETWORK, dropout=0.0)
+    config = RunConfig("blots", 64, network=network, batch_size=16, device="cuda", amp=amp)
+    state = TrainingState(config, images, card)
+    draw = torch.Generator().manual_seed(0)
+    for weight in state.network.parameters():
+        if not weight.any():
+            weight.data = (0.05 * torch.randn(weight.shape, generator=draw)).to(card)
+    state.use_layout(True)
+    gradients = Gradients(state, DiffusionLoss(config, Batches(images, 16, 0, card), card), pytest.fail)
+    losses, learned = [], []
+    for say in (state.network, torch.compile(state.network)):
+        state.network.zero_grad()
+        losses.append(gradients.attempt(say, 0).item())
+        learned.append([weight.grad.clone() for weight in state.network.parameters()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+    for plain, compiled in zip(*learned, strict=True):
+        assert (compiled - plain).norm() < 0.05 * plain.norm() + 1e-6
 
 
 UNRECORDED = "could not be recorded"
