@@ -34,6 +34,22 @@ def _of_groups(of_channels, CHANNELS: tl.constexpr):
 
 
 @triton.jit
+def _mine(places, width, CHANNELS: tl.constexpr):
+    """Of this program: its picture, which part of the channels it has and their numbers, where what is told of them is, and where the
+    picture's map begins."""
+    picture, part = tl.program_id(0), tl.program_id(1)
+    channels = part * CHANNELS + tl.arange(0, CHANNELS)
+    return picture, part, channels, picture * width + channels, picture.to(tl.int64) * places * width
+
+
+@triton.jit
+def _look(first, start, channels, places, width, PLACES: tl.constexpr):
+    """The places from `first` on, which of them there are, and where their numbers lie."""
+    rows = first + tl.arange(0, PLACES)
+    return rows, (rows < places)[:, None], start + rows[:, None] * width + channels[None, :]
+
+
+@triton.jit
 def _kept(seed, threshold, picture, rows, part, places, width, PLACES: tl.constexpr, CHANNELS: tl.constexpr):
     """Which numbers of a tile dropout leaves: a number's 16 random bits must reach the threshold.
 
@@ -54,10 +70,7 @@ def _forward(
     BIAS: tl.constexpr, SILU: tl.constexpr, DROPS: tl.constexpr, PLACES: tl.constexpr, CHANNELS: tl.constexpr,
     STAGES: tl.constexpr,
 ):  # fmt: skip
-    picture, part = tl.program_id(0), tl.program_id(1)
-    channels = part * CHANNELS + tl.arange(0, CHANNELS)
-    of_picture = picture * width + channels
-    start = picture.to(tl.int64) * places * width
+    picture, part, channels, of_picture, start = _mine(places, width, CHANNELS)
     if DROPS:
         draws = tl.load(seed)
     # Sums of squares lose their digits where the mean is far from zero: from what is at the first place it mostly is not.
@@ -68,9 +81,7 @@ def _forward(
     total = tl.zeros([PLACES, CHANNELS], tl.float32)
     squares = tl.zeros([PLACES, CHANNELS], tl.float32)
     for first in tl.range(0, places, PLACES, num_stages=STAGES):
-        rows = first + tl.arange(0, PLACES)
-        there = (rows < places)[:, None]
-        at = start + rows[:, None] * width + channels[None, :]
+        rows, there, at = _look(first, start, channels, places, width, PLACES)
         h = tl.where(there, tl.load(x + at, mask=there, other=0.0).to(tl.float32) + off[None, :], 0.0)
         total += h
         squares += h * h
@@ -84,9 +95,7 @@ def _forward(
     a = tl.load(gain + picture * gain_step + channels)
     b = tl.load(shift + picture * shift_step + channels)
     for first in tl.range(0, places, PLACES, num_stages=STAGES):
-        rows = first + tl.arange(0, PLACES)
-        there = (rows < places)[:, None]
-        at = start + rows[:, None] * width + channels[None, :]
+        rows, there, at = _look(first, start, channels, places, width, PLACES)
         h = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
         h = (h - middle[None, :]) * one[None, :] * a[None, :] + b[None, :]
         if SILU:
@@ -103,10 +112,7 @@ def _backward(
     BIAS: tl.constexpr, SILU: tl.constexpr, DROPS: tl.constexpr, PLACES: tl.constexpr, CHANNELS: tl.constexpr,
     STAGES: tl.constexpr,
 ):  # fmt: skip
-    picture, part = tl.program_id(0), tl.program_id(1)
-    channels = part * CHANNELS + tl.arange(0, CHANNELS)
-    of_picture = picture * width + channels
-    start = picture.to(tl.int64) * places * width
+    picture, part, channels, of_picture, start = _mine(places, width, CHANNELS)
     middle, one = tl.load(mean + of_picture), tl.load(unit + of_picture)
     a = tl.load(gain + picture * gain_step + channels)
     b = tl.load(shift + picture * shift_step + channels)
@@ -125,9 +131,7 @@ def _backward(
             of_unit = _of_groups(a * of_gain, CHANNELS) / count
             of_mean = _of_groups(a * of_shift, CHANNELS) / count
         for first in tl.range(0, places, PLACES, num_stages=STAGES):
-            rows = first + tl.arange(0, PLACES)
-            there = (rows < places)[:, None]
-            at = start + rows[:, None] * width + channels[None, :]
+            rows, there, at = _look(first, start, channels, places, width, PLACES)
             h = (tl.load(x + at, mask=there, other=0.0).to(tl.float32) - middle[None, :]) * one[None, :]
             d = tl.load(dy + at, mask=there, other=0.0).to(tl.float32)
             if DROPS:

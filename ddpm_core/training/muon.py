@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
     ) -> list[Tensor]:
         """Moves the momenta on, and returns where they will be (Nesterov), stacked by shape."""
         momenta = [self.state[weight]["momentum"] for weight in weights]
-        gradients = [_laid_out_as(weight.grad, weight) for weight in weights if weight.grad is not None]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         if self.kernel is None:
             if shorten is not None:
                 torch._foreach_mul_(gradients, shorten)
@@ -87,7 +87,7 @@ class Muon(torch.optim.Optimizer):
             counts = [len(weights[i]) // rows for i in chosen]
             stack = weights[0].new_empty(sum(counts), rows, columns)
             for part, i in zip(stack.split(counts), chosen, strict=True):
-                self.kernel(gradients[i], momenta[i], part, shorten, MOMENTUM)
+                self.kernel(_laid_out_as(gradients[i], weights[i]), momenta[i], part, shorten, MOMENTUM)
             stacks.append(stack)
         return stacks
 
