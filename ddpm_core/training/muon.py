@@ -38,7 +38,8 @@ class Muon(torch.optim.Optimizer):
         self, weights: Iterable[Tensor], lr: float | Tensor, weight_decay: float = 0.0, compiles: bool = True
     ) -> None:
         super().__init__(list(weights), {"lr": lr, "weight_decay": weight_decay})
-        self.kernel = _kernel(self.param_groups[0]["params"][0].device) if compiles else None
+        device = self.param_groups[0]["params"][0].device
+        self.kernel = _kernel(device) if compiles and device.type == "cuda" else None
 
     @torch.no_grad()
     def step(self, closure: None = None, shorten: Tensor | None = None) -> None:  # type: ignore[override]
