@@ -1,7 +1,8 @@
 """THE training loop: from pictures to checkpoints, for the command line, for the studio's background thread, for a notebook.
 
-Read `train` from top to bottom. Everything random comes from (seed, step), so a run that was stopped and resumed reaches
-exactly the weights that an uninterrupted one reaches (same machine, same versions).
+Read `_train` from top to bottom; what comes before a run's first step is in preparation.py. Everything random comes from
+(seed, step), so a run that was stopped and resumed reaches exactly the weights that an uninterrupted one reaches (same
+machine, same versions).
 """
 
 import dataclasses
@@ -15,34 +16,25 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_core import checkpoint, devices
-from ddpm_core.config import RunConfig, default_epochs
+from ddpm_core import devices
+from ddpm_core.config import RunConfig
 from ddpm_core.data import catalogue
-from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.network import growing
 from ddpm_core.runs import Run, Status
-from ddpm_core.training import cadence, held_out, memory, plan, previews, snapshots, trial
+from ddpm_core.training import cadence, plan, previews, snapshots
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.classes import with_classes
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import EagerFirst
-from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.journal import Journal
-from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.loss_curve import save_loss_curve
 from ddpm_core.training.out_of_memory import too_small
-from ddpm_core.training.state import TrainingState
+from ddpm_core.training.preparation import StoppedEarly, prepare
 from ddpm_core.training.steps import Steps
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
 SAVE_SHARE = 0.02  # afterwards saving may take this share of the time: every minute or so for a model of 200 MB
 YOUNG = 100  # steps, over which each epoch's end is told; those of a few pictures would fill the log
 BEST_OVER_STEPS = 50  # the mean of fewer losses is mostly chance, and says nothing about which model is best
-
-
-class StoppedEarly(Exception):
-    """A stop was asked for while the pictures were still being read: there is nothing to save yet."""
 
 
 def train(
@@ -75,74 +67,13 @@ def _train(
     run: Run, config: RunConfig, data_dir: Path, resume: bool, control: Control, report: Callable[[Status], None]
 ) -> Status:
     status = Status(state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=time.time())
-
-    def show_reading(what: str, done: int, total: int) -> None:
-        if control.stopping:
-            raise StoppedEarly
-        far = f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}"
-        report(dataclasses.replace(status, message=far))
-
-    # Whatever can fail does so here, before the run's folders exist.
-    device = devices.choose(config.device)
-    devices.keep_freed_memory()
-    if config.from_model and not resume:
-        config = growing.fit(config, checkpoint.load_model(config.from_model).config)
     try:
-        found = catalogue.load(
-            config.dataset, config.size, data_dir, show_reading,
-            crop=config.crop, background=config.background, colour=config.colour,
-        )  # fmt: skip
+        ready = prepare(
+            run, config, data_dir, resume, control, lambda far: report(dataclasses.replace(status, message=far))
+        )
     except StoppedEarly:
         return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
-    config = with_classes(config, found)
-    labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
-    trained, kept_apart = held_out.split(len(found.images), config.held_out, config.seed)
-    batches = Batches(
-        found.images, config.batch_size, config.seed, device, labels=labels, trained=trained, data_on=config.data_on
-    )  # fmt: skip
-    epochs = config.epochs or default_epochs(batches.pictures)
-    config = dataclasses.replace(config, epochs=epochs)
-    planned_steps = math.ceil(epochs * batches.pictures / config.batch_size)
-    planned_steps = min(planned_steps, config.max_steps or planned_steps)
-    # In a turn: the first weights come from torch's one generator, and a forecast beside draws from there as well.
-    with control.turn():
-        state = TrainingState(
-            config, found.images, device, pictures=len(trained), labels=labels, classes=classes,
-            micro_batch=memory.micro_batch(config, found.images.shape[1], device),
-        )  # fmt: skip
-    notes = [f"{batches.where.capitalize()}."]
-    if resume:
-        state.restore(run, notes.append)
-    elif config.from_model:
-        state.start_from(config.from_model)
-    # (A run that was killed while it wrote its last files has all its steps, but is not finished: it ends properly below.)
-    before = run.status()
-    had_finished = before is not None and before.state == "finished"
-    cooled_down_at = state.finish[1] if state.finish else planned_steps
-    # A cool-down that is over counts no more where the run is finished, or has been made longer since: it had more steps to go then.
-    if state.step >= cooled_down_at and (before is None or had_finished or before.total_steps != cooled_down_at):
-        state.finish = None
-    total_steps = state.finish[1] if state.finish else planned_steps
-    if state.finish:
-        notes.append(f"It was asked to finish, and ends at step {total_steps:,}.")
-    if state.step >= total_steps and had_finished:
-        raise UsageError(
-            f"{run.name} is finished: it has made all of its {state.step:,} steps."
-            f" To go on, ask for more: --resume --epochs {2 * epochs}."
-        )
-
-    if found.skipped:
-        notes.append(f"{plan.in_words(len(found.skipped), 'broken picture')} left out, listed in skipped.csv.")
-    if len(kept_apart):
-        notes.append(f"Never trained on, to judge by: {len(kept_apart):,} of {len(found.images):,} pictures.")
-    batch_loss = DiffusionLoss(config, batches, device)
-    gradients = Gradients(state, batch_loss, notes.append)
-    if not resume:
-        with control.turn():
-            notes.append(trial.choose(state, gradients))
-    if state.micro_batch < config.batch_size:
-        notes.append(f"A step's {config.batch_size} pictures are in memory {state.micro_batch} at a time.")
-    unseen = held_out.HeldOut(state, batch_loss, trained, kept_apart, control)
+    config, state, total_steps = ready.config, ready.state, ready.total_steps
 
     def draw_samples(path: Path, count: int, steps: int) -> None:
         previews.draw(state, control, journal.say, count=count, steps=steps, path=path)
@@ -153,7 +84,7 @@ def _train(
 
     def write_metrics() -> None:
         """Also before every save: it raises where the loss is no number any more, and such weights must not be saved."""
-        rate = optimizers.learning_rate(config, max(0, state.step - 1), planned_steps, state.finish)
+        rate = optimizers.learning_rate(config, max(0, state.step - 1), ready.planned_steps, state.finish)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
     with run.lock():
@@ -161,20 +92,20 @@ def _train(
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
         try:
             run.create(config)
-            if found.skipped:
-                catalogue.save_skipped(run.progress / "skipped.csv", found.skipped)
+            if ready.skipped:
+                catalogue.save_skipped(run.progress / "skipped.csv", ready.skipped)
             run.truncate_metrics(state.step)
             snapshots.thin(run, state.step)
         except OSError as error:
             raise not_written(error) from error
         status = dataclasses.replace(
-            status, state="running", step=state.step, total_steps=total_steps, epochs=epochs,
-            epoch=state.epoch, device=devices.describe(device), message=" ".join(notes),
+            status, state="running", step=state.step, total_steps=total_steps, epochs=ready.epochs,
+            epoch=state.epoch, device=devices.describe(state.device), message=" ".join(ready.notes),
         )  # fmt: skip
-        usage = functools.partial(devices.usage, device)
+        usage = functools.partial(devices.usage, state.device)
         journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
-        gradients.say = journal.say
-        make_step = Steps(state, gradients, EagerFirst(state, gradients, journal.say), journal.say)
+        ready.gradients.say = journal.say
+        make_step = Steps(state, ready.gradients, EagerFirst(state, ready.gradients, journal.say), journal.say)
         few, many = previews.grid_sizes(config.size)
         grid_rhythm = cadence.grids(config.sample_every)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every)
@@ -200,7 +131,7 @@ def _train(
 
                 # To be finished now? Then it cools down first.
                 if control.take_finish_request() and state.finish is None and not control.stopping:
-                    state.finish = optimizers.cool_down(state.step, planned_steps)
+                    state.finish = optimizers.cool_down(state.step, ready.planned_steps)
                     total_steps = state.finish[1]
                     journal.set(total_steps=total_steps)
                     # True also once it is over: what was said stays in the status.
@@ -214,7 +145,7 @@ def _train(
                 # One optimizer step.
                 epoch_before = state.epoch
                 with control.turn():
-                    rate = optimizers.learning_rate(config, state.step, planned_steps, state.finish)
+                    rate = optimizers.learning_rate(config, state.step, ready.planned_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
                     loss, grad_norm = make_step(state.step)
                     state.step += 1
@@ -228,13 +159,13 @@ def _train(
                 epoch = state.epoch
                 grid_number = grid_rhythm.due(epoch_before, epoch, state.step)
                 if grid_number is not None or state.step >= total_steps:
-                    journal.add(unseen.measure())
+                    journal.add(ready.unseen.measure())
                     write_metrics()
                 elif journal.due or (epoch > epoch_before and state.step <= YOUNG):
                     write_metrics()
 
                 # The first glimpses.
-                if previews.early(state.step, batches.steps_per_epoch, config.sample_every):
+                if previews.early(state.step, ready.batches.steps_per_epoch, config.sample_every):
                     draw_samples(run.progress / f"quick_step_{state.step}.png", few, 12)
 
                 # An epoch is over: is this the best model so far?

@@ -13,7 +13,7 @@ from ddpm_core.config import NetworkConfig
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
 from ddpm_core.runs import Run
-from ddpm_core.training import previews, trainer
+from ddpm_core.training import preparation, previews, trainer
 from ddpm_core.training.control import Control
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
@@ -231,7 +231,7 @@ def test_memory_that_runs_out_before_the_first_step_is_one_line_and_leaves_nothi
     def full(*_, **__):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(trainer, "TrainingState", full)
+    monkeypatch.setattr(preparation, "TrainingState", full)
     with pytest.raises(StudioError, match="smaller size or preset"):
         go(tiny())
     assert not (tmp_path / "out").exists()

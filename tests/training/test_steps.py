@@ -7,6 +7,7 @@ import torch
 from ddpm_core import checkpoint, devices
 from ddpm_core.runs import Run
 from ddpm_core.training import recording, trainer, trial
+from ddpm_core.training.state import TrainingState
 
 FIRST = 4  # the step from which it is compiled
 
@@ -103,7 +104,7 @@ def test_when_to_compile_follows_from_the_pace_of_a_recording(go, tiny, monkeypa
 
 
 def test_only_whole_batches_on_a_card_are_recorded(tiny, eight_pictures):
-    state = trainer.TrainingState(tiny(), eight_pictures.transpose(0, 3, 1, 2).copy(), torch.device("cpu"))
+    state = TrainingState(tiny(), eight_pictures.transpose(0, 3, 1, 2).copy(), torch.device("cpu"))
     assert not recording.pays(state)
     state.device = torch.device("cuda")
     assert recording.pays(state)
