@@ -66,7 +66,7 @@ class Ours:
             torch.manual_seed(seeds.mix(config.seed, "weights"))
             state.network = network().to(device)  # type: ignore[assignment]
             state.ema = PowerEMA(state.network, config.ema_length)
-            state.second_ema = PowerEMA(state.network, second_length(config.ema_length))
+            state.second_ema = PowerEMA(state.network, second_length(config.ema_length)) if config.snapshots else None
             state.optimizer = optimizers.build(state.network, config)
         self.network: nn.Module = state.network
         self.parameters = sum(weight.numel() for weight in self.network.parameters())

@@ -102,7 +102,7 @@ def needed(
         weights=weights,
         gradients=weights,
         optimizer=2 * weights - 4 * matrices,  # two moments a weight, and one for Muon's
-        averages=2 * weights,
+        averages=(1 + config.snapshots) * weights,  # a second one for the snapshots
         activations=max(0, heights[highest] - weights),
         pictures=pictures,
         beside=0,

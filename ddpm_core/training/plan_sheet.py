@@ -23,7 +23,7 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
         ("of weights", needs.weights),
         ("of gradients", needs.gradients),
         ("of the optimizer", needs.optimizer),
-        ("of two averages", needs.averages),
+        ("of two averages" if config.snapshots else "of the average", needs.averages),
         (f"of {HIGHEST[needs.highest]}", needs.activations),
         ("of pictures", needs.pictures),
         ("beside them", needs.beside),

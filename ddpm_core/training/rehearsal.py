@@ -25,7 +25,7 @@ class Rehearsal:
             self.picture = torch.randn(1, channels, config.size, config.size)
         if trial.usual_layout(config, device):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averages = [copy.deepcopy(self.network).requires_grad_(False) for _ in range(2)]
+        self.averages = [copy.deepcopy(self.network).requires_grad_(False) for _ in range(1 + config.snapshots)]
         self.optimizer = optimizers.build(self.network, config)
 
     def learn(self, pictures: int) -> None:
@@ -37,7 +37,7 @@ class Rehearsal:
 
     @torch.no_grad()
     def update(self) -> None:
-        """What ends a step: the gradient's norm, the optimizer, both averages."""
+        """What ends a step: the gradient's norm, the optimizer, the averages."""
         weights: list[torch.Tensor] = list(self.network.parameters())
         optimizers.step(self.optimizer, self.network, self.config.grad_clip)
         self.optimizer.zero_grad()

@@ -172,7 +172,7 @@ def _resume_point(run: Run) -> dict[str, Any] | None:
         state = checkpoint.load_state(run.state_path, lambda _: None)
     except CheckpointError:
         return None  # the snapshots do without it
-    if "second_ema" not in state:  # written before there were two
+    if "second_ema" not in state:  # written before there were two, or by a run that keeps one
         return None
     return {key: state[key] for key in ("step", "ema", "second_ema")}  # lets go of the moments, the larger part
 

@@ -55,7 +55,8 @@ class TrainingState:
             if config.ema_decay is None
             else ConstantEMA(self.network, config.ema_decay)
         )
-        self.second_ema = PowerEMA(self.network, second_length(config.ema_length))  # for the snapshots
+        # One of another length beside it, for the snapshots; a run without them does without it.
+        self.second_ema = PowerEMA(self.network, second_length(config.ema_length)) if config.snapshots else None
         self.optimizer = optimizers.build(self.network, config)
         self.precision = Precision(device, config.amp)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
@@ -80,14 +81,14 @@ class TrainingState:
         return self.images // self.pictures
 
     @property
-    def averages(self) -> tuple[WeightAverage, PowerEMA]:
-        return self.ema, self.second_ema
+    def averages(self) -> tuple[WeightAverage, ...]:
+        return (self.ema,) if self.second_ema is None else (self.ema, self.second_ema)
 
     def _mark(self, whole: bool = False) -> int:
         return zlib.crc32(self._labels, places.mark(self._images, whole=whole))
 
     def use_layout(self, channels_last: bool) -> None:
-        """Lays the weights and both averages out so; feature maps follow them. Only before the optimizer has made a step or
+        """Lays the weights and their averages out so; feature maps follow them. Only before the optimizer has made a step or
         been given its moments, which lie as their weights do."""
         self.channels_last = channels_last
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -138,10 +139,11 @@ class TrainingState:
             "device": self.device.type,
             "weights": self.network.state_dict(),
             "ema": self.ema.network.state_dict(),
-            "second_ema": self.second_ema.network.state_dict(),
             "scaler": self.precision.state(),
             "moments": optimizers.moments(self.optimizer),
         }
+        if self.second_ema is not None:
+            state["second_ema"] = self.second_ema.network.state_dict()
         checkpoint.save_state(run.state_path, state)
 
     def restore(self, run: Run, say: Callable[[str], None]) -> None:
@@ -175,9 +177,10 @@ class TrainingState:
         try:
             self.network.load_state_dict(saved["weights"])
             self.ema.network.load_state_dict(saved["ema"])
-            if "second_ema" not in saved:
-                say("This run was begun by a version with one weight average: the second one starts from it.")
-            self.second_ema.network.load_state_dict(saved.get("second_ema", saved["ema"]))
+            if self.second_ema is not None:
+                if "second_ema" not in saved:
+                    say("So far this run has kept one weight average: the second one starts from it.")
+                self.second_ema.network.load_state_dict(saved.get("second_ema", saved["ema"]))
             optimizers.restore_moments(self.optimizer, saved["moments"])
             self.precision.restore(saved.get("scaler"))
         except (RuntimeError, ValueError, KeyError) as error:

@@ -28,6 +28,7 @@ def test_the_pieces_are_what_a_run_holds():
     assert found.total == found.allocated + found.beside and found.of_steps == found.allocated - 1000
     adamw = memory.needed(dataclasses.replace(config, optimizer="adamw"), 3, 16, MIXED)
     assert adamw.optimizer == 2 * weights
+    assert memory.needed(dataclasses.replace(config, snapshots=False), 3, 16, MIXED).averages == weights
 
 
 def test_more_of_anything_needs_more():
@@ -197,8 +198,10 @@ def test_winograds_kernels_and_tiles_are_counted():
 # ---- against real steps
 
 
-def test_a_rehearsal_holds_what_the_plan_counts():
-    real = Rehearsal(TOY, 3, CPU)
+@pytest.mark.parametrize("snapshots", [True, False])
+def test_a_rehearsal_holds_what_the_plan_counts(snapshots):
+    config = dataclasses.replace(TOY, snapshots=snapshots)
+    real = Rehearsal(config, 3, CPU)
     real.learn(2)
     networks = [real.network, *real.averages]
     held = sum(4 * weight.numel() for network in networks for weight in network.parameters())
@@ -212,7 +215,7 @@ def test_a_rehearsal_holds_what_the_plan_counts():
         for value in of_weight.values()
         if isinstance(value, torch.Tensor) and value.ndim
     )
-    found = memory.needed(TOY, 3, 16, PROCESSOR)
+    found = memory.needed(config, 3, 16, PROCESSOR)
     assert (found.weights + found.averages, found.gradients) == (held, gradients)
     assert found.optimizer == pytest.approx(moments, rel=0.02)  # of biases of one number AdamW keeps two all the same
     assert any(not torch.equal(*pair) for pair in zip(before, real.averages[0].parameters(), strict=True))

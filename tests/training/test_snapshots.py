@@ -239,9 +239,23 @@ def test_a_state_of_an_older_version_goes_on_with_a_note(go, tiny):
     assert any("second one starts from it" in each.message for each in said)
 
 
-def test_a_run_can_do_without(go, tiny):
-    run, _ = go(tiny(snapshots=False))
-    assert not run.averages.exists()
+def test_a_run_can_do_without_and_keeps_one_average_then(go, tiny):
+    whole, _ = go(tiny(name="whole", snapshots=False))
+    halves, _ = go(tiny(name="halves", snapshots=False, epochs=4))
+    go(dataclasses.replace(halves.config(), epochs=6), resume=True)
+    assert not whole.averages.exists()
+    one, two = (checkpoint.load_state(run.state_path, print) for run in (whole, halves))
+    assert "second_ema" not in one
+    for part in ("weights", "ema"):
+        assert all(torch.equal(weight, two[part][name]) for name, weight in one[part].items())
+
+
+def test_a_run_that_wants_snapshots_later_is_told_from_when_its_second_average_is(go, tiny):
+    run, _ = go(tiny(snapshots=False, epochs=4))
+    said = []
+    go(dataclasses.replace(run.config(), snapshots=True, epochs=6), resume=True, report=said.append)
+    assert any("second one starts from it" in each.message for each in said)
+    assert run.snapshots()
 
 
 def new_run(root) -> Run:
