@@ -26,6 +26,8 @@ from ddpm_core.training.steps import Steps
 
 OURS = {f"ours-{name}": name for name in PRESETS}
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
+# All rows of `quality` and of `ablation` are drawn by this one, the tuned peers' too.
+COMMON_SAMPLER = "dpm++2m"
 
 
 class Method(Protocol):
@@ -83,18 +85,17 @@ class Ours:
         return loss
 
     @torch.no_grad()
-    def sample(self, count: int, steps: int) -> np.ndarray:
+    def sample(self, count: int, steps: int, sampler: str = COMMON_SAMPLER) -> np.ndarray:
         config = self.config
         denoise = objective.denoiser(self.state.ema.network, config.prediction)
         levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max)
         shape = (self.state.channels, config.size, config.size)
         parts = []
         for first in range(0, count, 250):
-            noise = latents.noise(range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count)), shape)
+            of_part = range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count))
+            start, fresh = latents.noise(of_part, shape), latents.step_noise(of_part, shape, self.device)
             with devices.autocast(self.device, config.amp):
-                # Not today's default, which came later: all rows of this table and of the ablation are drawn by one.
-                walk = samplers.by_name("dpm++2m")(denoise, noise.to(self.device), levels)
-                *_, last = walk
+                *_, last = samplers.by_name(sampler)(denoise, start.to(self.device), levels, noise=fresh)
             parts.append(pictures.to_uint8(last.x0))
         return np.concatenate(parts).transpose(0, 3, 1, 2)
 

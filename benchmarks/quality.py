@@ -10,8 +10,9 @@ The clock runs during training steps only, not while pictures are made for a dis
 the running median counts as that much and is told as clipped: so a program that wakes up beside changes nobody's result.
 (Load that lasts moves the median itself; `others` in the JSON is the share of the time that other programs used.)
 
-Pictures are made from the averaged weights in `--steps` network calls, each method with its own sampler. Distances are those
-of benchmarks/distance.py, with the floor: what real pictures get.
+Pictures are made from the averaged weights in `--steps` network calls, ours and the tuned peers' by one sampler, the peers' at their
+defaults by their own. Ours are drawn once more at the end as the studio draws them. Distances are those of
+benchmarks/distance.py, with the floor: what real pictures get.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from benchmarks.methods import Method, Ours, Theirs, check, make
 from benchmarks.records import RESULTS, kept, kind_of, read, write
 from benchmarks.tables.quality import of_quality
 from ddpm_core import devices, pictures
+from ddpm_core.config import SAMPLERS
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError
 
@@ -151,6 +153,14 @@ def run(
         "marks": seen,
         "machine": machine.describe(options.command, device),
     }
+    if isinstance(method, Ours):
+        as_drawn = real.judge(method.sample(options.samples, options.steps, SAMPLERS[0]))
+        result["studio"] = {
+            "sampler": SAMPLERS[0],
+            "frechet": as_drawn.frechet,
+            "frechet_error": as_drawn.frechet_error,
+        }
+        print(f"  {method.name}, seed {seed}: as the studio draws, FD {as_drawn.frechet:.1f}", flush=True)
     _save_grid(drawn[:64].transpose(0, 2, 3, 1), path.with_suffix(".png"))
     write(path, result)
     return result

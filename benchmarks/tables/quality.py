@@ -47,29 +47,51 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         for key, distance in best.items()
         if key.startswith(("diffusers", "lucidrains")) and key != "diffusers-network"
     }
+    as_drawn = {key: [run["studio"] for run in mine if "studio" in run] for key, mine in by_method.items()}
+    one_more = " as the studio draws |" if any(as_drawn.values()) else ""
     lines = [
         f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, {first['minutes']:g} minutes each**",
         "",
-        f"| method | weights | pictures seen | FD ({first['encoder']}) | each seed | KD | reaches the best peer's end after |",
-        "|---|---|---|---|---|---|---|",
+        f"| method | weights | pictures seen | FD ({first['encoder']}) | each seed |{one_more} KD | reaches the best peer's end after |",
+        "|---|---|---|---|---|---|---|" + ("---|" if one_more else ""),
     ]
     for key in sorted(by_method, key=best.__getitem__):
         mine, last = by_method[key], [run["marks"][-1] for run in by_method[key]]
         each = ", ".join(f"{mark['frechet']:.0f} ± {mark['frechet_error']:.0f}" for mark in last)
         when = "" if key in peers or not peers else reached(mine, min(peers.values()))
+        studio = f" {_studio(as_drawn[key])} |" if one_more else ""
         lines.append(
             f"| {mine[0]['name']} | {mine[0]['parameters'] / 1e6:.2f} M | {statistics.median(mark['images'] for mark in last):,.0f}"
-            f" | **{best[key]:.0f}** | {each} | {_plain(statistics.median(mark['kernel'] for mark in last))} | {when} |"
+            f" | **{best[key]:.0f}** | {each} |{studio} {_plain(statistics.median(mark['kernel'] for mark in last))} | {when} |"
         )
     clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
     lines += [
-        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} | {_plain(floor['kernel'])} | |",
+        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} |{' |' if one_more else ''} {_plain(floor['kernel'])} | |",
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
         f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that."
-        f"{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
+        f"{_by_which(as_drawn)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _studio(drawn: list[dict[str, Any]]) -> str:
+    """The median over the seeds, and each of them where there are several."""
+    if not drawn:
+        return ""
+    found = [one["frechet"] for one in drawn]
+    each = f" ({', '.join(f'{distance:.0f}' for distance in found)})" if len(found) > 1 else ""
+    return f"{statistics.median(found):.0f}{each}"
+
+
+def _by_which(as_drawn: dict[str, list[dict[str, Any]]]) -> str:
+    names = sorted({one["sampler"] for drawn in as_drawn.values() for one in drawn})
+    if not names:
+        return ""
+    return (
+        f" FD is of pictures drawn by one sampler, dpm++2m, ours and the tuned peers'; the studio draws by {', '.join(names)},"
+        " with as many calls. (The peers would gain by that too.)"
+    )
 
 
 def reached(runs: list[dict[str, Any]], distance: float) -> str:

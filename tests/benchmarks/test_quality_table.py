@@ -49,3 +49,17 @@ def test_the_foot_names_each_machine_day_and_commit_once():
     assert "4 % of the steps took more than 1.25 times the running median and counted as that." in text
     assert "one half of them against the other" in text
     assert "trained on" not in of_quality([a_run("a", {480: 5.0}, "fashion_mnist")], FLOOR)
+
+
+def test_what_the_studio_draws_stands_beside_where_it_was_measured():
+    ours = [a_run("ours-cpu", {480: 70.0 + seed}) for seed in range(3)]
+    assert "studio" not in of_quality(ours, FLOOR)
+    for run, distance in zip(ours, (41.0, 38.0, 45.0), strict=True):
+        run["studio"] = {"sampler": "dpm++2m-late", "frechet": distance, "frechet_error": 1.0}
+    peer = a_run("lucidrains_tuned", {480: 500.0})
+    text = of_quality([*ours, peer], FLOOR)
+    head, _, first, second, floor, *_ = text.splitlines()[2:]
+    assert len({line.count("|") for line in (head, first, second, floor)}) == 1
+    assert "each seed | as the studio draws | KD" in head
+    assert "| 41 (41, 38, 45) |" in first and "| 500 ± 1 |  | 2,834 |" in second
+    assert "the studio draws by dpm++2m-late" in text

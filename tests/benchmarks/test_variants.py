@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import methods
 from benchmarks.variants import VARIANTS
-from ddpm_core.config import preset
+from ddpm_core.config import SAMPLERS, preset
 from ddpm_core.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -29,6 +29,13 @@ def test_a_way_to_train_goes_a_step_and_draws(key):
     assert any(not torch.equal(a, b) for a, b in zip(before, method.state.network.parameters(), strict=True))
     drawn = method.sample(3, 2)
     assert drawn.shape == (3, 3, 32, 32) and drawn.dtype == np.uint8
+
+
+def test_ours_can_be_drawn_as_the_studio_draws():
+    method = methods.make("ours-cpu", IMAGES, "openmoji", 32, 0, CPU)
+    common, studio = method.sample(3, 4), method.sample(3, 4, SAMPLERS[0])
+    assert studio.shape == common.shape and not np.array_equal(studio, common)
+    assert np.array_equal(studio[:2], method.sample(2, 4, SAMPLERS[0]))  # a picture's noise comes from its own seed
 
 
 def test_a_way_that_there_is_not_is_one_line():
