@@ -1,6 +1,5 @@
 """Models side by side: one noise for all sizes, and the chart of what their pictures are made of."""
 
-import itertools
 import json
 
 import numpy as np
@@ -127,6 +126,6 @@ def test_cancelled_or_closed_the_turn_is_free(maker, session, listen):
     keys = ["toys/ddpm_best.pt", "large/ddpm_best.pt"]
     for end in (lambda answers: maker.relay.cancel("me"), lambda answers: answers.close()):
         answers = maker.compare("me", keys, 16, 0, 1000, "ddim")
-        assert any(told.get("view") for told in itertools.islice(answers, 4))
+        assert any(told.get("view") for told in answers)  # on a busy machine words come first, any number of them
         end(answers)
         assert listen.turn_is_free(session)
