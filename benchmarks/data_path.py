@@ -10,7 +10,7 @@ before the clock starts, as many as may have been read ahead while others were a
 were at work are left out where at least half of them are left. The file of the row "disk" is in the system's cache after
 the first round, as it would be in a run's second epoch where memory has room for it.
 
-Writes benchmarks/results/data_path.json, on a card data_path_cuda.json.
+Writes benchmarks/results/data_path_PRESET_SIZE.json, on a card data_path_cuda_PRESET_SIZE.json.
 """
 
 import argparse
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one row in one round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, help="instead of results/data_path.json, on a card data_path_cuda.json")
+    parser.add_argument("--output", type=Path, help="a file instead of the usual one")
     options = parser.parse_args()
     try:
         device = machine.device_of(options.device)
@@ -150,7 +150,9 @@ def main() -> None:
     except StudioError as error:
         sys.exit(f"data_path: {error}")
     about = machine.describe(" ".join(["python -m benchmarks.data_path", *sys.argv[1:]]), device)
-    write(options.output or results_of("data_path", device), {**about, **found})
+    usual = results_of("data_path", device)
+    usual = usual.with_stem(f"{usual.stem}_{options.preset}_{options.size}")
+    write(options.output or usual, {**about, **found})
     for row, values in found["rows"].items():
         print(f"{row}: {values['milliseconds']} ms a step, {values['times_fixed']:.3f} times the fixed batch's")
 

@@ -224,9 +224,13 @@ def _off(told: float, measured: float) -> str:
 
 
 def data_path(results: Path) -> str:
-    """A step with real batches beside a step with one batch held fixed."""
-    if not (found := measured(results / "data_path.json")):
-        return NOT_YET
+    """A step with real batches beside a step with one batch held fixed, one table a machine, preset and size."""
+    every = (measured(path) for path in sorted(results.glob("data_path_*.json")))
+    return "\n".join(of_data_path(found) for found in every if found) or NOT_YET
+
+
+def of_data_path(found: dict[str, Any]) -> str:
+    """One row a place where pictures wait."""
     lines = ["| pictures | ms a step | of the fixed batch's time | in half of the rounds |", "|---|---|---|---|"]
     for name, row in found["rows"].items():
         ratio = "" if name == "fixed" else f"**{100 * row['times_fixed']:.1f} %**"
