@@ -188,9 +188,13 @@ class Live:
         # A symlink, or a run folder that is one, must not lead out: both ends are resolved before they are compared.
         if not path.is_file() or path.resolve() != (self.root / folder).resolve() / run.name / file:
             return _missing()
+        try:
+            content = path.read_bytes()
+        except OSError:  # its run may be deleted while we look
+            return _missing()
         # The address carries the file's time of change (`_url`), so the browser may keep the picture for good.
-        return FileResponse(
-            path, media_type="image/png", headers={"cache-control": "private, max-age=31536000, immutable"}
+        return Response(
+            content, media_type="image/png", headers={"cache-control": "private, max-age=31536000, immutable"}
         )
 
     def asset(self, request: Request) -> Response:

@@ -279,3 +279,17 @@ class TestFiles:
         assert answer.content.startswith(b"\x89PNG") and "immutable" in answer.headers["cache-control"]
         assert tempting.get("/studio/assets/icon").headers["content-type"].startswith("image/svg")
         assert len(tempting.get("/studio/assets/plotly").content) > 1_000_000
+
+    def test_a_picture_that_goes_while_it_is_looked_for_is_missing(self, tempting, monkeypatch):
+        """A run can be deleted while a page asks for its pictures."""
+        real = Path.resolve
+
+        def go(path, *args):
+            found = real(path, *args)
+            if path.name == "quick_step_16.png":
+                path.unlink()
+            return found
+
+        monkeypatch.setattr(Path, "resolve", go)
+        answer = tempting.get("/studio/picture/training_progress/some/quick_step_16.png")
+        assert answer.status_code == 404 and answer.json() == {"error": "There is no such file."}
