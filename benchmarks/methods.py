@@ -18,7 +18,6 @@ from ddpm_core.errors import UsageError
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training import trial
 from ddpm_core.training.eager_first import EagerFirst
-from ddpm_core.training.ema import PowerEMA, second_length
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
@@ -66,10 +65,7 @@ class Ours:
         self.state = state = TrainingState(config, images, device)
         if network is not None:
             torch.manual_seed(seeds.mix(config.seed, "weights"))
-            state.network = network().to(device)  # type: ignore[assignment]
-            state.ema = PowerEMA(state.network, config.ema_length)
-            state.second_ema = PowerEMA(state.network, second_length(config.ema_length)) if config.snapshots else None
-            state.optimizer = optimizers.build(state.network, config)
+            state.use_network(network())  # type: ignore[arg-type]
         self.network: nn.Module = state.network
         self.parameters = sum(weight.numel() for weight in self.network.parameters())
         loss = DiffusionLoss(config, Batches(images, config.batch_size, config.seed, device), device)

@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.methods import COMMON_SAMPLER
 from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, measured_by
 
 ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
@@ -89,7 +90,7 @@ def _by_which(as_drawn: dict[str, list[dict[str, Any]]]) -> str:
     if not names:
         return ""
     return (
-        f" FD is of pictures drawn by one sampler, dpm++2m, ours and the tuned peers'; the studio draws by {', '.join(names)},"
+        f" FD is of pictures drawn by one sampler, {COMMON_SAMPLER}, ours and the tuned peers'; the studio draws by {', '.join(names)},"
         " with as many calls. (The peers would gain by that too.)"
     )
 

@@ -48,16 +48,7 @@ class TrainingState:
         self.device = device
         self._images, self._labels = images, b"" if labels is None else labels.tobytes()
         self.data_mark = self._mark()
-        self.network = network.to(device)
-        # The one whose weights make pictures and model files.
-        self.ema: WeightAverage = (
-            PowerEMA(self.network, config.ema_length)
-            if config.ema_decay is None
-            else ConstantEMA(self.network, config.ema_decay)
-        )
-        # One of another length beside it, for the snapshots; a run without them does without it.
-        self.second_ema = PowerEMA(self.network, second_length(config.ema_length)) if config.snapshots else None
-        self.optimizer = optimizers.build(self.network, config)
+        self.use_network(network)
         self.precision = Precision(device, config.amp)
         self.channels_last = False  # what the trial at the start chose (trial.py): the weights' layout in memory,
         # and the step from which a compiled network makes the steps, where compiling pays; None where it has failed
@@ -69,6 +60,20 @@ class TrainingState:
         self.best_loss = math.inf
         self.loss_sum = torch.zeros((), device=device)  # since the best model was last judged; on the device
         self.loss_steps = 0
+
+    def use_network(self, network: UNet) -> None:
+        """Trains this one: its averages and its optimizer begin anew."""
+        config = self.config
+        self.network = network.to(self.device)
+        # The one whose weights make pictures and model files.
+        self.ema: WeightAverage = (
+            PowerEMA(self.network, config.ema_length)
+            if config.ema_decay is None
+            else ConstantEMA(self.network, config.ema_decay)
+        )
+        # One of another length beside it, for the snapshots; a run without them does without it.
+        self.second_ema = PowerEMA(self.network, second_length(config.ema_length)) if config.snapshots else None
+        self.optimizer = optimizers.build(self.network, config)
 
     @property
     def images(self) -> int:
