@@ -60,11 +60,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ema-0.15": ("average of length 0.15", {"ema_length": 0.15}),
     # the pictures
     "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
-    # the network: the same work per picture at full resolution and with larger patches
-    "patch-1": ("patch 1, narrower", _network(width=32, multipliers=(1, 2, 3), patch=1)),
+    # the network. The first was the default until 2026-11-29, and the others are as much work as that.
+    "patch-2": ("patch 2, two wide levels", _network(width=64, multipliers=(1, 2), patch=2)),
+    "patch-1": ("patch 1, three levels", _network(width=32, multipliers=(1, 2, 3), patch=1)),
+    "patch-4": ("patch 4, two wider levels", _network(width=128, multipliers=(1, 2), patch=4)),
     "two-blocks": (
-        "two narrower blocks a level",
+        "patch 2, two narrower blocks a level",
         {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=())},
     ),
-    "patch-4": ("patch 4, wider", _network(width=128, multipliers=(1, 2), patch=4)),
 }  # fmt: skip

@@ -50,7 +50,7 @@ class Row(NamedTuple):
 TABLE: dict[tuple[str, int], Row] = {
     #                  network                                                  recipe        cost
     # preset    px         width levels             blocks patch attn. dropout  batch  lr     weights  GFLOP  mixed   full
-    ("cpu", 32):       Row( 64, (1, 2),             1, 2, (),     0.0,          32,  2e-3,    1.48,  0.211,  1.08,   2.11),
+    ("cpu", 32):       Row( 16, (1, 2, 4, 8),       1, 1, (2,),   0.0,          32,  2e-3,    1.28, 0.0961,  1.19,   2.34),
     ("cpu", 64):       Row( 64, (1, 2),             1, 4, (),     0.0,          32,  2e-3,    1.53,  0.232,  1.17,   2.19),
     ("cpu", 96):       Row( 64, (1, 2, 2),          1, 4, (),     0.0,          32,  7e-4,    2.44,  0.491,  2.41,   4.49),
     ("cpu", 128):      Row( 64, (1, 2, 2),          1, 4, (),     0.0,          32,  7e-4,    2.44,  0.873,  4.28,   7.97),
