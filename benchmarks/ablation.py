@@ -2,6 +2,7 @@
 
     python -m benchmarks.ablation
     python -m benchmarks.ablation --dataset fashion_mnist --only base,v,adamw --seeds 0,1,2
+    python -m benchmarks.ablation --dataset fashion_mnist --network patch-2
 
 Each (variant, seed) that is finished is one JSON in benchmarks/results/ablation/. One that is there already is kept, and a line
 says so: a command that was broken off goes on, and two side by side (with other `--only`) share the work. `--anew` measures all
@@ -36,9 +37,8 @@ def run(
     """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
     device = machine.device_of(options.device)
     title, settings = VARIANTS[variant]
-    config = preset(
-        options.dataset, options.size, options.preset, **{"seed": seed, "device": options.device, **settings}
-    )
+    every = {"seed": seed, "device": options.device, **(VARIANTS[options.network][1] if options.network else {})}
+    config = preset(options.dataset, options.size, options.preset, **(every | settings))
     method = Ours(title, config, images, device)
     steps = -(-options.images // config.batch_size)
     seconds, losses = [], []
@@ -56,6 +56,7 @@ def run(
         "dataset": options.dataset,
         "size": options.size,
         "preset": options.preset,
+        "network": options.network,
         "images": steps * config.batch_size,
         "parameters": method.parameters,
         "images_per_second": round(config.batch_size / statistics.median(seconds), 1),
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="what is changed, one setting at a time")
+    parser.add_argument("--network", default="", help="a variant's network instead of the preset's, in all rows")
     parser.add_argument("--images", type=int, default=40_000, help="pictures seen in training")
     parser.add_argument("--only", help="variants, with commas between them; without: all")
     parser.add_argument("--seeds", default="0")
@@ -94,7 +96,7 @@ def _main(options: argparse.Namespace) -> None:
     # At 32 px levels that are not shifted are the default's.
     every = [variant for variant in VARIANTS if (variant, options.size) != ("unshifted", 32)]
     variants = options.only.split(",") if options.only else every
-    for variant in variants:
+    for variant in [*variants, *filter(None, [options.network])]:
         if variant not in VARIANTS:
             raise UsageError(f"there is no variant {variant!r}: choose from {', '.join(VARIANTS)}.")
     machine.device_of(options.device)  # where these benchmarks do not know it, that is said before anything is read
@@ -108,6 +110,7 @@ def _main(options: argparse.Namespace) -> None:
     for seed in map(int, options.seeds.split(",")):
         for variant in variants:
             of = "" if options.preset == "cpu" else f"_{options.preset}"
+            of += f"_{options.network}" if options.network else ""
             path = options.results / f"{options.dataset}_{options.size}{of}_{options.images}_{variant}_s{seed}.json"
             result = kept(path, f"{variant}, seed {seed}", wanted, options.anew)
             if result is None:

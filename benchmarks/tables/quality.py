@@ -124,18 +124,19 @@ def ablation(results: Path) -> str:
 
 def _compared(run: dict[str, Any]) -> tuple:
     """What runs of one table have in common."""
-    return run["dataset"], run["size"], run.get("preset", "cpu"), run["images"] // 1000
+    return run["dataset"], run["size"], run.get("preset", "cpu"), run.get("network", ""), run["images"] // 1000
 
 
 def of_ablation(runs: list[dict[str, Any]]) -> str:
     """One row a variant, the best first: the mean over its seeds, beside the default's."""
     first = runs[0]
+    network = f" with the network {first['network']}" if first.get("network") else ""
     by_variant = {
         key: [run for run in runs if run["variant"] == key] for key in dict.fromkeys(run["variant"] for run in runs)
     }
     means = {key: statistics.mean(run["frechet"] for run in mine) for key, mine in by_variant.items()}
     lines = [
-        f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first.get('preset', 'cpu')}`,"
+        f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first.get('preset', 'cpu')}`{network},"
         f" after {first['images']:,} pictures**",
         "",
         f"| changed | weights | FD ({first['encoder']}) | each seed | beside the default | KD |",

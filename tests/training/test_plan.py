@@ -25,8 +25,8 @@ def no_trial(monkeypatch):
 def test_weights_and_work_are_counted():
     network = NETWORKS["cpu", 32]
     parameters, flops, kept = plan.count(network, 32, 3)
-    # The stem alone: 12 x 64 channels x 3 x 3 at 16 x 16 places, a multiplication and an addition each.
-    assert flops > 2 * 12 * 64 * 9 * 16 * 16 and parameters > 1e6
+    # The stem alone: 3 x 16 channels x 3 x 3 at 32 x 32 places, a multiplication and an addition each.
+    assert flops > 2 * 3 * 16 * 9 * 32 * 32 and parameters > 1e6
     # Four times the pixels with the same patch is four times the convolutions, and more for attention.
     assert 3.9 < plan.count(network, 64, 3)[1] / flops < 6
     assert 3 < plan.count(network, 64, 3)[2] / kept < 20
