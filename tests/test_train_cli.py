@@ -370,7 +370,7 @@ def test_the_plan_is_told_and_nothing_is_trained(here, capsys):
     for words in (
         "38 to learn from, 2 held out",
         "32 pictures a step",
-        "1.5 million weights",
+        "1.3 million weights",
         "24 GB fits",
         "an epoch",
     ):
