@@ -148,7 +148,8 @@ def test_larger_pictures_grow_from_a_model(session):
     run = saved_run(session.root)
     launch.begin(session, *form(start_from="model/old/ddpm_best.pt", size=64))
     settings = session.started[0][0]
-    assert settings.network == dataclasses.replace(run.config().network, patch=4)
+    small = run.config().network
+    assert settings.network == dataclasses.replace(small, patch=2 * small.patch)
     wrong = launch.begin(session, *form(start_from="model/old/ddpm_best.pt", size=31))[0]
     assert "\n" not in wrong and "31" in wrong
 
