@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  # this computer only; nothing here may change it
 PORT = 7860
+QUEUE_PAUSE = 0.02  # seconds; a click waits half of it
 
 
 def page(session: "Session") -> "gr.Blocks":
@@ -56,6 +57,8 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
 
     routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *inbox.routes(), *Made(session).routes()]
     demo = page(session).queue(max_size=32)
+    # Gradio would look into its empty queue a thousand times a second, as long as the studio is open: a twelfth of a core.
+    demo._queue.sleep_when_free = demo._queue.progress_update_sleep_when_free = QUEUE_PAUSE
     demo.launch(
         server_name=HOST,
         server_port=port,

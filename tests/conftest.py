@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 os.environ["OMP_NUM_THREADS"] = "1"
 # Where there is no card, its kernels are interpreted (tests/kernels.py). Triton must know that before it is imported.
@@ -18,6 +19,18 @@ pytest.register_assert_rewrite("tests.browser.hands", "tests.inference_cli.line"
 def pytest_xdist_auto_num_workers():
     """How many files are tested at a time: one more than there are cores, as tests in a browser mostly wait."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return BrowserTogether(config, log)
+
+
+class BrowserTogether(LoadFileScheduling):
+    """A file is one worker's, and so are all files of tests/browser: they share one studio and one Chromium."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/browser" if file.startswith("tests/browser/") else file
 
 
 @pytest.fixture(scope="session")

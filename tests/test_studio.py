@@ -102,3 +102,19 @@ def test_the_handlers_are_private():
     demo = studio.page(Session(HERE, HERE / "data"))
     events = demo.get_config_file()["dependencies"]
     assert [event["api_name"] for event in events if event["api_visibility"] != "private"] == ["generate"]
+
+
+def test_an_empty_queue_lets_the_processor_rest(tmp_path):
+    """A newer Gradio could name its pauses otherwise, and ours would then be set for nobody."""
+    from ddpm_core.session import Session
+
+    as_it_comes = vars(studio.page(Session(tmp_path, tmp_path)).queue()._queue)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    demo = studio.open_studio(Session(tmp_path, tmp_path), port)
+    try:
+        for pause in ("sleep_when_free", "progress_update_sleep_when_free"):
+            assert as_it_comes[pause] < getattr(demo._queue, pause)
+    finally:
+        demo.close()

@@ -200,7 +200,10 @@ def test_the_peers_networks_have_as_many_weights_as_ours(package, size):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("key", ["diffusers_tuned", "diffusers_tuned_graphs", "lucidrains_tuned_graphs"])
+@pytest.mark.parametrize(
+    "key",
+    ["diffusers_tuned", "diffusers_tuned_graphs", pytest.param("lucidrains_tuned_graphs", marks=pytest.mark.slow)],
+)
 def test_a_tuned_peer_is_compiled_and_still_draws(key, monkeypatch):
     needs(key.partition("_")[0])
     modes, compile_ = [], torch.nn.Module.compile

@@ -94,7 +94,9 @@ def studio(studio_program: Studio) -> Studio:
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def chromium(tmp_path_factory: pytest.TempPathFactory):
+    """One profile for all tests of a process: what it has compiled of the page's scripts it keeps (a page takes 1 s of processor time, and
+    5 s in a browser as new)."""
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is missing: pip install -r requirements-dev.txt"
     )
@@ -102,7 +104,8 @@ def chromium():
     if path is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS.split())
+        profile = tmp_path_factory.mktemp("chromium")
+        browser = playwright.chromium.launch_persistent_context(profile, executable_path=path, args=ARGUMENTS.split())
         yield browser
         browser.close()
 
@@ -110,14 +113,13 @@ def chromium():
 @pytest.fixture
 def open_page(chromium, studio: Studio):
     """`open_page(address="/", width=1280, dark=False)`; at the end, nothing was fetched from elsewhere and no error shown."""
-    contexts, strays, errors = [], [], []
+    pages, strays, errors = [], [], []
 
     def opens(address: str = "/", width: int = 1280, dark: bool = False, forgive: str = "no error at all"):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-        )
-        contexts.append(context)
-        page = context.new_page()
+        page = chromium.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme="dark" if dark else "light")
         page.set_default_timeout(30_000)
 
         def note_request(request):
@@ -142,8 +144,11 @@ def open_page(chromium, studio: Studio):
         return page
 
     yield opens
-    for context in contexts:
-        context.close()
+    if pages:  # what the page remembers in this browser is forgotten, as for the next person
+        forget = {"origin": studio.url, "storageTypes": "local_storage,session_storage,indexeddb,cookies"}
+        chromium.new_cdp_session(pages[0]).send("Storage.clearDataForOrigin", forget)
+    for page in pages:
+        page.close()
     assert strays == [], "a request left this computer"
     assert errors == [], "the browser's console is not clean"
 
