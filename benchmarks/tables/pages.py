@@ -5,20 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.records import RESULTS
+from benchmarks.tables.explorers import explorers
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_float32
 from benchmarks.tables.samplers import samplers, samplers_short
-from benchmarks.tables.speed import (
-    card,
-    data_path,
-    explorers,
-    memory,
-    profile,
-    throughput,
-    throughput_card,
-    throughput_float32,
-    throughput_short,
-)
+from benchmarks.tables.step import data_path, memory, profile
+from benchmarks.tables.throughput import card, throughput, throughput_card, throughput_float32, throughput_short
 
 HOUSE = Path(__file__).parents[2]
 PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")

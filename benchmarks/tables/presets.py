@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
+from benchmarks.tables.results import grid
 from ddpm_core.config import SIZES
 from ddpm_core.presets import PRESETS, TABLE
 
 
 def presets(results: Path) -> str:
     """The preset table (ddpm_core/presets.py), size by size."""
-    lines = [
-        "| px | preset | weights | model file | GFLOP a picture | MB a picture, mixed precision | float32 | batch |",
-        "|---|---|---|---|---|---|---|---|",
+    rows = [
+        {
+            "px": f"{size}",
+            "preset": f"`{name}`",
+            "weights": f"{row.weights:g} M",
+            "model file": f"{4 * row.weights:.0f} MB",
+            "GFLOP a picture": f"{row.gflop:g}",
+            "MB a picture, mixed precision": f"{row.mixed:g}",
+            "float32": f"{row.full:g}",
+            "batch": f"{row.batch_size}",
+        }
+        for size in SIZES
+        for name in PRESETS
+        for row in [TABLE[name, size]]
     ]
-    for size in SIZES:
-        for name in PRESETS:
-            row = TABLE[name, size]
-            lines.append(
-                f"| {size} | `{name}` | {row.weights:g} M | {4 * row.weights:.0f} MB | {row.gflop:g} | {row.mixed:g} | {row.full:g}"
-                f" | {row.batch_size} |"
-            )
-    return "\n".join(lines) + "\n"
+    return "\n".join(grid(rows)) + "\n"

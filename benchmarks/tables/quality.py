@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import COMMON_SAMPLER
-from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, measured_by
+from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, grid, measured_by
 
 ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
+AS_DRAWN = "as the studio draws"
 
 
 def quality(results: Path) -> str:
@@ -48,45 +49,53 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         for key, distance in best.items()
         if key.startswith(("diffusers", "lucidrains")) and key != "diffusers-network"
     }
-    as_drawn = {key: [run["studio"] for run in mine if "studio" in run] for key, mine in by_method.items()}
-    one_more = " as the studio draws |" if any(as_drawn.values()) else ""
+    rows = []
+    for key in sorted(by_method, key=best.__getitem__):
+        mine, last = by_method[key], [run["marks"][-1] for run in by_method[key]]
+        rows.append(
+            {
+                "method": mine[0]["name"],
+                "weights": f"{mine[0]['parameters'] / 1e6:.2f} M",
+                "pictures seen": f"{statistics.median(mark['images'] for mark in last):,.0f}",
+                f"FD ({first['encoder']})": f"**{best[key]:.0f}**",
+                "each seed": ", ".join(f"{mark['frechet']:.0f} ± {mark['frechet_error']:.0f}" for mark in last),
+                AS_DRAWN: _as_drawn([run["studio"]["frechet"] for run in mine if "studio" in run]),
+                "KD": _plain(statistics.median(mark["kernel"] for mark in last)),
+                "reaches the best peer's end after": ""
+                if key in peers or not peers
+                else reached(mine, min(peers.values())),
+            }
+        )
+    floor_row = dict.fromkeys(rows[0], "") | {
+        "method": "real pictures (the floor)",
+        f"FD ({first['encoder']})": f"{floor['frechet']:.1f}",
+        "each seed": f"± {floor['frechet_error']:.1f}",
+        "KD": _plain(floor["kernel"]),
+    }
+    clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
     lines = [
         f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, {first['minutes']:g} minutes each**",
         "",
-        f"| method | weights | pictures seen | FD ({first['encoder']}) | each seed |{one_more} KD | reaches the best peer's end after |",
-        "|---|---|---|---|---|---|---|" + ("---|" if one_more else ""),
-    ]
-    for key in sorted(by_method, key=best.__getitem__):
-        mine, last = by_method[key], [run["marks"][-1] for run in by_method[key]]
-        each = ", ".join(f"{mark['frechet']:.0f} ± {mark['frechet_error']:.0f}" for mark in last)
-        when = "" if key in peers or not peers else reached(mine, min(peers.values()))
-        studio = f" {_studio(as_drawn[key])} |" if one_more else ""
-        lines.append(
-            f"| {mine[0]['name']} | {mine[0]['parameters'] / 1e6:.2f} M | {statistics.median(mark['images'] for mark in last):,.0f}"
-            f" | **{best[key]:.0f}** | {each} |{studio} {_plain(statistics.median(mark['kernel'] for mark in last))} | {when} |"
-        )
-    clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
-    lines += [
-        f"| real pictures (the floor) | | | {floor['frechet']:.1f} | ± {floor['frechet_error']:.1f} |{' |' if one_more else ''} {_plain(floor['kernel'])} | |",
+        *grid([*rows, floor_row]),
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
         f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that."
-        f"{_by_which(as_drawn)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
+        f"{_by_which(runs)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _studio(drawn: list[dict[str, Any]]) -> str:
-    """The median over the seeds, and each of them where there are several."""
-    if not drawn:
+def _as_drawn(distances: list[float]) -> str:
+    """The median over the seeds, and each of them where there are several; "" where none was measured."""
+    if not distances:
         return ""
-    found = [one["frechet"] for one in drawn]
-    each = f" ({', '.join(f'{distance:.0f}' for distance in found)})" if len(found) > 1 else ""
-    return f"{statistics.median(found):.0f}{each}"
+    each = f" ({', '.join(f'{distance:.0f}' for distance in distances)})" if len(distances) > 1 else ""
+    return f"{statistics.median(distances):.0f}{each}"
 
 
-def _by_which(as_drawn: dict[str, list[dict[str, Any]]]) -> str:
-    names = sorted({one["sampler"] for drawn in as_drawn.values() for one in drawn})
+def _by_which(runs: list[dict[str, Any]]) -> str:
+    """What the column `AS_DRAWN` is, where it is."""
+    names = sorted({run["studio"]["sampler"] for run in runs if "studio" in run})
     if not names:
         return ""
     return (
@@ -135,22 +144,24 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
         key: [run for run in runs if run["variant"] == key] for key in dict.fromkeys(run["variant"] for run in runs)
     }
     means = {key: statistics.mean(run["frechet"] for run in mine) for key, mine in by_variant.items()}
+    rows = []
+    for key in sorted(by_variant, key=means.__getitem__):
+        mine = by_variant[key]
+        rows.append(
+            {
+                "changed": mine[0]["title"],
+                "weights": f"{mine[0]['parameters'] / 1e6:.2f} M",
+                f"FD ({first['encoder']})": f"**{means[key]:.0f}**",
+                "each seed": ", ".join(f"{run['frechet']:.0f} ± {run['frechet_error']:.0f}" for run in mine),
+                "beside the default": f"{means[key] / means['base']:.2f}x" if "base" in means else "",
+                "KD": _plain(statistics.mean(run["kernel"] for run in mine)),
+            }
+        )
     lines = [
         f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first.get('preset', 'cpu')}`{network},"
         f" after {first['images']:,} pictures**",
         "",
-        f"| changed | weights | FD ({first['encoder']}) | each seed | beside the default | KD |",
-        "|---|---|---|---|---|---|",
-    ]
-    for key in sorted(by_variant, key=means.__getitem__):
-        mine = by_variant[key]
-        each = ", ".join(f"{run['frechet']:.0f} ± {run['frechet_error']:.0f}" for run in mine)
-        beside = f"{means[key] / means['base']:.2f}x" if "base" in means else ""
-        lines.append(
-            f"| {mine[0]['title']} | {mine[0]['parameters'] / 1e6:.2f} M | **{means[key]:.0f}** | {each} | {beside}"
-            f" | {_plain(statistics.mean(run['kernel'] for run in mine))} |"
-        )
-    lines += [
+        *grid(rows),
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; means over the seeds. {ERRORS}"
         f"{compared_with_its_own(first['dataset'])} {measured_by(run['machine'] for run in runs)}",
@@ -166,20 +177,26 @@ def growing(results: Path) -> str:
 
 def of_growing(runs: list[dict[str, Any]]) -> str:
     """One row a run: when the grown network was as good as the one from scratch."""
-    lines = [
-        "| data | from | to | seed | held-out loss from scratch | as good when grown, after | of scratch's time | with the small model's time |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for run in runs:
         when, ratio, whole = "not in this time", "", ""
         if run["reached"]:
             when, ratio = f"{run['seconds']:.0f} s", f"**{100 * run['ratio']:.0f} %**"
             whole = f"{100 * (1 + run['ratio']):.0f} %"
-        lines.append(
-            f"| {TITLES.get(run['dataset'], run['dataset'])} | {run['from_size']} px | {run['size']} px | {run['seed']}"
-            f" | {run['scratch_loss']:.4f} after {run['minutes']:g} min | {when} | {ratio} | {whole} |"
+        rows.append(
+            {
+                "data": TITLES.get(run["dataset"], run["dataset"]),
+                "from": f"{run['from_size']} px",
+                "to": f"{run['size']} px",
+                "seed": str(run["seed"]),
+                "held-out loss from scratch": f"{run['scratch_loss']:.4f} after {run['minutes']:g} min",
+                "as good when grown, after": when,
+                "of scratch's time": ratio,
+                "with the small model's time": whole,
+            }
         )
-    lines += [
+    lines = [
+        *grid(rows),
         "",
         f"Preset `{runs[0]['preset']}`; the small model was trained for as long as scratch."
         f" {measured_by(run['machine'] for run in runs)}",

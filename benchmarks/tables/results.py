@@ -35,6 +35,13 @@ def measured_on(every: Iterable[dict[str, Any]]) -> str:
     )
 
 
+def grid(rows: list[dict[str, str]]) -> list[str]:
+    """The lines of a Markdown table of rows {heading: cell} with the same headings; a column in which every cell is "" is left out."""
+    headings = [heading for heading in rows[0] if any(row[heading] for row in rows)]
+    lines = [headings, ["---"] * len(headings), *([row[heading] for heading in headings] for row in rows)]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
 def blanks(lines: list[str]) -> str:
     """What an empty cell means, where there is one."""
     return " Blank: not measured yet." if any("|  |" in line for line in lines) else ""

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.results import NOT_YET, TITLES, blanks, compared_with_its_own, measured_by, measured_on
+from benchmarks.tables.results import NOT_YET, TITLES, blanks, compared_with_its_own, grid, measured_by, measured_on
 from ddpm_core.config import SETTINGS, SPACING_OF
 
 BEST = 5  # rows of the short table
@@ -41,14 +41,8 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None, short:
             f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, `{first['preset']}` after"
             f" {first['trained_images']:,} pictures: FD ({first['encoder']}) by network calls**",
             "",
-            "| sampler | staircase | " + " | ".join(f"{count:,}" for count in calls) + " |",
-            "|---|---|" + "---|" * len(calls),
+            *grid([_of_sampler(row, calls) for row in shown]),
         ]
-        for row in shown:
-            found = [row["cells"].get(str(count)) for count in calls]
-            cells = " | ".join(f"{cell['frechet']:.1f}" if cell else "" for cell in found)
-            who = {"autoguided": "ours, autoguided"}.get(row["who"], row["who"])
-            lines.append(f"| {who}, {row['sampler']} | {row['spacing']} | {cells} |")
         errors = [cell["frechet_error"] for row in shown for cell in row["cells"].values()]
         with_heun = any(row["sampler"] == "heun" for row in shown)
         heun = " Heun makes one call less where the number is even." if with_heun else ""
@@ -60,22 +54,32 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None, short:
             f"{heun}{blanks(lines)}{compared_with_its_own(first['dataset'])} {machines}{'.' if short else ''}",
         ]
     if timed:
+        paces = [
+            {
+                f"{timed['steps']} steps": row["sampler"],
+                "pictures": f"{row['pictures']}",
+                "ours, images/s": f"{row['ours']:.1f}",
+                "diffusers' pipeline": f"{row['diffusers']:.1f}",
+                "ratio": f"**{row['ratio']:.2f}x**",
+                "range": "{:.2f} to {:.2f}".format(*row["ratio_range"]),
+            }
+            for row in timed["rows"]
+        ]
         lines += [
             *([""] if lines else []),
-            f"| {timed['steps']} steps | pictures | ours, images/s | diffusers' pipeline | ratio | range |",
-            "|---|---|---|---|---|---|",
-        ]
-        for row in timed["rows"]:
-            low, high = row["ratio_range"]
-            lines.append(
-                f"| {row['sampler']} | {row['pictures']} | {row['ours']:.1f} | {row['diffusers']:.1f} | **{row['ratio']:.2f}x**"
-                f" | {low:.2f} to {high:.2f} |"
-            )
-        lines += [
+            *grid(paces),
             "",
             f"The same network, medians over {timed['rounds']} interleaved rounds. {measured_by([timed['machine']])}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _of_sampler(row: dict[str, Any], calls: list[int]) -> dict[str, str]:
+    """Its distances, call count by call count; "" where one was not measured."""
+    who = {"autoguided": "ours, autoguided"}.get(row["who"], row["who"])
+    found = {f"{count:,}": row["cells"].get(str(count)) for count in calls}
+    cells = {count: f"{cell['frechet']:.1f}" if cell else "" for count, cell in found.items()}
+    return {"sampler": f"{who}, {row['sampler']}", "staircase": row["spacing"], **cells}
 
 
 def _settings(rows: list[dict[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks import data_path, machine
-from benchmarks.tables import speed
+from benchmarks.tables import step
 
 
 def test_a_round_that_was_slow_for_all_counts_like_any_other():
@@ -29,13 +29,13 @@ def test_all_rows_are_measured(tmp_path, monkeypatch):
 
 
 def test_each_machine_preset_and_size_has_a_table(tmp_path):
-    assert speed.data_path(tmp_path) == "Not measured yet.\n"
+    assert step.data_path(tmp_path) == "Not measured yet.\n"
     about = machine.describe("the command", torch.device("cpu"))
     row = {"where": "in memory", "milliseconds": 2.0, "times_fixed": 1.0, "half": [0.9, 1.1]}
     found = {"preset": "cpu", "size": 32, "pictures": 20, "batch_size": 4, "rounds": 2, "rounds_counted": 2,
              "rounds_disturbed": 0, "rows": {"fixed": row, "disk": row}}  # fmt: skip
     for name, size in (("data_path_cpu_32", 32), ("data_path_cuda_standard_64", 64)):
         (tmp_path / f"{name}.json").write_text(json.dumps({**about, **found, "size": size}))
-    text = speed.data_path(tmp_path)
+    text = step.data_path(tmp_path)
     assert text.count("| disk: in memory | 2.0 | **100.0 %** | 90.0 to 110.0 % |") == 2
     assert "`cpu`, 32 px, 20 pictures" in text and "`cpu`, 64 px, 20 pictures" in text

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.profile import KERNELS, KINDS, OURS_ON_A_CARD, REST, REST_ON_A_CARD, kind_of, kind_of_kernel
-from benchmarks.tables.speed import of_profile
+from benchmarks.tables.step import of_profile
 
 CONVOLUTION, ATTENTION, LINEAR, COMPILED = KERNELS
 

@@ -4,6 +4,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.tables.quality import of_quality, reached
+from benchmarks.tables.results import grid
 
 CPU = torch.device("cpu")
 FLOOR = {"frechet": 3.0, "frechet_error": 0.5, "kernel": -0.151}
@@ -63,3 +64,8 @@ def test_what_the_studio_draws_stands_beside_where_it_was_measured():
     assert "each seed | as the studio draws | KD" in head
     assert "| 41 (41, 38, 45) |" in first and "| 500 ± 1 |  | 2,834 |" in second
     assert "the studio draws by dpm++2m-late" in text
+
+
+def test_a_column_that_nobody_fills_is_left_out():
+    rows = [{"method": "a", "KD": "1", "studio": ""}, {"method": "b", "KD": "", "studio": ""}]
+    assert grid(rows) == ["| method | KD |", "| --- | --- |", "| a | 1 |", "| b |  |"]

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import machine, methods, peak, peer_networks, peers, records, rows, throughput
 from benchmarks.tables.pages import renewed
-from benchmarks.tables.speed import card
+from benchmarks.tables.throughput import card
 from ddpm_core.errors import StudioError
 from ddpm_core.presets import TABLE
 from tests.benchmarks import fake_children
@@ -294,6 +294,6 @@ def test_the_card_in_short_takes_what_was_measured(tmp_path):
         result = {**machine.describe(f"command {size}", CPU), "size": size, "rows": measured}
         (tmp_path / f"throughput_cuda_{size}.json").write_text(json.dumps(result))
     lines = card(tmp_path).splitlines()
-    assert lines[2] == "| 64 | 36 M | 30.00 / 30.00 | 100 |  | 100 | **1.00x** (1.00 to 1.00) | 10 % / 10 % |"
-    assert lines[3] == "| 128 | 36 M | 30.00 | 100 |  |  |  |  |"
+    assert lines[2] == "| 64 | 36 M | 30.00 / 30.00 | 100 | 100 | **1.00x** (1.00 to 1.00) | 10 % / 10 % |"
+    assert lines[3] == "| 128 | 36 M | 30.00 | 100 |  |  |  |"
     assert "Blank: not measured yet." in lines[-1] and lines[-1].endswith("`command 64`, `command 128`")

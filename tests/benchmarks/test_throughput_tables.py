@@ -55,8 +55,8 @@ def test_a_table_is_written_from_its_results(tmp_path):
     }  # fmt: skip
     (tmp_path / "throughput_32.json").write_text(json.dumps(result))
     page = renewed("<!-- table: throughput -->\n<!-- /table -->", tmp_path)
-    assert "| ours (batch 32) | 9.00 M | 9.00 | 20.0 | **2.00x** | 1.90 to 2.10 |  | 180 | 50 % of float32 |" in page
-    assert "Blank: not measured yet." in page
+    assert "| ours (batch 32) | 9.00 M | 9.00 | 20.0 | **2.00x** | 1.90 to 2.10 | 180 | 50 % of float32 |" in page
+    assert "against the best tuned" not in page and "Blank" not in page  # no peer was tuned: no column of blanks
     assert "beside 3 of 15 steps; they do not count" in page
     assert renewed(page, tmp_path) == page
 
