@@ -26,8 +26,10 @@ SIDE = 4  # of the part of the result that belongs to a tile
 # (Measured on two cores: 64 channels 0.8 to 1.3 times as fast, 96 with 128 tiles 1.05 to 1.3.)
 LEAST_CHANNELS = 96
 LEAST_TILES = 128
-# So many numbers of tiles at once, 4 MB, stay in a processor's caches and are little beside a step's maps.
-AT_ONCE = 2**20
+# So many numbers of tiles at once, 8 MB: little beside a step's maps, and enough tiles that the products pay for their kernels.
+# (Measured on two cores, the full-resolution network of benchmarks/throughput.py: a step takes 0.94 of the time with half as many,
+# and as long with twice as many.)
+AT_ONCE = 2**21
 
 # fmt: off
 B = torch.tensor([  # of tiles
@@ -130,9 +132,10 @@ def _parts(x: Tensor, channels_out: int) -> list[slice]:
 
 def _transformed(matrix: Tensor, numbers: Tensor) -> Tensor:
     """matrix n matrix^T for each n of `numbers`, whose k x k numbers lie one below the other: (k k, N) -> (m m, N)."""
+    # Both as batches of small products, which MKL does side by side: one of 6 rows and many columns is slower.
     m, k = matrix.shape
-    rows = (matrix @ numbers.view(k, -1)).view(m, k, -1)
-    return torch.bmm(matrix.expand(m, m, k), rows).view(m * m, -1)
+    rows = torch.bmm(matrix.expand(k, m, k).contiguous(), numbers.view(k, k, -1).transpose(0, 1))
+    return torch.bmm(matrix.expand(m, m, k).contiguous(), rows.transpose(0, 1)).view(m * m, -1)
 
 
 def _kernels(weight: Tensor) -> Tensor:
