@@ -105,6 +105,14 @@ def test_where_it_pays_it_is_taken_to_learn_and_not_to_draw(taken):
     assert len(taken) == 1 and torch.allclose(learned, plain, atol=1e-4) and not torch.equal(learned, plain)
 
 
+def test_few_channels_on_one_side_are_made_up_for_by_many_on_the_other(taken):
+    x = torch.randn(32, 72, 8, 8)
+    layer(72, 143)(x)
+    assert taken == []
+    layer(72, 144)(x)  # 96 in the harmonic mean
+    assert len(taken) == 1
+
+
 def test_a_frozen_layer_hands_the_gradient_through(taken):
     x, own = torch.randn(MAPS, requires_grad=True), layer().requires_grad_(False)
     own(x).square().sum().backward()
