@@ -52,6 +52,7 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
     rows = []
     for key in sorted(by_method, key=best.__getitem__):
         mine, last = by_method[key], [run["marks"][-1] for run in by_method[key]]
+        when = "" if key in peers or not peers else reached(mine, min(peers.values()))
         rows.append(
             {
                 "method": mine[0]["name"],
@@ -61,9 +62,7 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
                 "each seed": ", ".join(f"{mark['frechet']:.0f} ± {mark['frechet_error']:.0f}" for mark in last),
                 AS_DRAWN: _as_drawn([run["studio"]["frechet"] for run in mine if "studio" in run]),
                 "KD": _plain(statistics.median(mark["kernel"] for mark in last)),
-                "reaches the best peer's end after": ""
-                if key in peers or not peers
-                else reached(mine, min(peers.values())),
+                "reaches the best peer's end after": when,
             }
         )
     floor_row = dict.fromkeys(rows[0], "") | {

@@ -52,6 +52,7 @@ def card(results: Path) -> str:
         base, peer = (f"{of_all[key]['images_per_second']:,.0f}" if key in of_all else "" for key in (BASE, best))
         both = [of_all[OURS], *([of_all[best]] if best else [])]
         shares = [row["share_of_peak"] for row in both]
+        of_peak = " / ".join(f"{100 * share:.0f} %" for share in shares) if all(shares) else ""
         rows.append(
             {
                 "px": f"{result['size']}",
@@ -61,9 +62,7 @@ def card(results: Path) -> str:
                 "diffusers as it comes": base,
                 "the best tuned peer": peer,
                 "ours beside that": _against(of_all, OURS, best),
-                "of the card's peak, ours / theirs": " / ".join(f"{100 * share:.0f} %" for share in shares)
-                if all(shares)
-                else "",
+                "of the card's peak, ours / theirs": of_peak,
             }
         )
     lines = grid(rows)
