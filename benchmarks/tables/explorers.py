@@ -10,12 +10,9 @@ def explorers(results: Path) -> str:
     if not (found := measured(results / "explorers.json")):
         return NOT_YET
     words = {"coarse": "the pad under a moving pointer, from its coarse map", "exact": "the pad's exact picture at rest, with the page's wait of 120 ms"}  # fmt: skip
-    rows = [_waited(words[key], row) for key, row in found["pad"].items()]
+    rows = [_waited(words[key], row, unit=1e-3) for key, row in found["pad"].items()]
     for mode, row in found["cancel"].items():
-        rested = {name: 1000 * row["rested"][name] for name in ("median", "longest")} | {
-            "times": row["rested"]["times"]
-        }
-        rows.append(_waited(f"Cancel in `{mode}`: until nothing is drawn any more", rested))
+        rows.append(_waited(f"Cancel in `{mode}`: until nothing is drawn any more", row["rested"], unit=1))
     lines = [
         *grid(rows),
         "",
@@ -26,10 +23,11 @@ def explorers(results: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _waited(what: str, row: dict[str, float]) -> dict[str, str]:
+def _waited(what: str, row: dict[str, float], unit: float) -> dict[str, str]:
+    """How long that took, in milliseconds; `row` counts in `unit` seconds."""
     return {
         "milliseconds": what,
-        "median": f"**{row['median']:.0f}**",
-        "longest": f"{row['longest']:.0f}",
+        "median": f"**{1000 * unit * row['median']:.0f}**",
+        "longest": f"{1000 * unit * row['longest']:.0f}",
         "times": f"{row['times']}",
     }

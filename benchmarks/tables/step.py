@@ -81,15 +81,16 @@ def of_data_path(found: dict[str, Any]) -> str:
     """One row a place where pictures wait."""
     rows = []
     for name, row in found["rows"].items():
-        beside = name != "fixed"
+        ratio, half = "", ""  # of the fixed batch itself
+        if name != "fixed":
+            ratio = f"**{100 * row['times_fixed']:.1f} %**"
+            half = "{:.1f} to {:.1f} %".format(*(100 * end for end in row["half"]))
         rows.append(
             {
                 "pictures": f"{name}: {row['where']}",
                 "ms a step": f"{row['milliseconds']:.1f}",
-                "of the fixed batch's time": f"**{100 * row['times_fixed']:.1f} %**" if beside else "",
-                "in half of the rounds": "{:.1f} to {:.1f} %".format(*(100 * end for end in row["half"]))
-                if beside
-                else "",
+                "of the fixed batch's time": ratio,
+                "in half of the rounds": half,
             }
         )
     lines = [

@@ -29,8 +29,8 @@ SIDE = 4  # of the part of the result that belongs to a tile
 LEAST_CHANNELS = 96
 LEAST_TILES = 128
 # So many numbers of tiles at once, 8 MB: little beside a step's maps, and enough tiles that the products pay for their kernels.
-# (Measured on two cores, the full-resolution network of benchmarks/throughput.py: a step takes 0.94 of the time with half as many,
-# and as long with twice as many.)
+# (Measured on two cores, the full-resolution network of benchmarks/throughput.py: a step takes 0.94 of what it
+# takes with half as many, and as long with twice as many.)
 AT_ONCE = 2**21
 
 # fmt: off
