@@ -172,7 +172,7 @@ def run(given: dict[str, Any]) -> int:
     early.start()
 
     wait_for_end()
-    print("Closing: a run in progress is being saved.", flush=True)
+    print("Closing: the run in progress is being saved." if session.running else "Closing.", flush=True)
     session.close()
     demo.close(verbose=False)
     return 0

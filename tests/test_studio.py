@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,3 +119,19 @@ def test_an_empty_queue_lets_the_processor_rest(tmp_path):
             assert pause in as_it_comes and getattr(demo._queue, pause) == studio.QUEUE_PAUSE
     finally:
         demo.close()
+
+
+@pytest.mark.parametrize(
+    ("running", "said"), [(True, "Closing: the run in progress is being saved."), (False, "Closing.")]
+)
+def test_the_end_speaks_of_a_run_only_where_there_is_one(running, said, tmp_path, monkeypatch, capsys):
+    from ddpm_core.session import Session
+
+    monkeypatch.setattr(Session, "running", running)
+    monkeypatch.setattr(studio, "open_studio", lambda session, port: SimpleNamespace(close=lambda verbose: None))
+    monkeypatch.setattr(studio.commandline, "listen_for_end", lambda: lambda: None)
+    with socket.socket() as free:
+        free.bind((studio.HOST, 0))
+        port = free.getsockname()[1]
+    assert studio.run({"port": port, "output_dir": str(tmp_path)}) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == said
