@@ -35,6 +35,13 @@ def test_the_strip_is_on_every_tab(page, make_run, tab):
             assert page.get_by_role("button", name=name).count() == 1
 
 
+@pytest.mark.parametrize("tab", ["Training", "Monitoring", "Generation"])
+def test_a_page_at_rest_animates_nothing(page, tab):
+    """A bar that slides unseen is drawn sixty times a second all the same, on the cores that a run trains on."""
+    page.get_by_role("tab", name=tab).click()
+    page.wait_for_function("document.getAnimations().every((each) => each.playState === 'finished')")
+
+
 def test_a_run_of_a_command_line_is_shown_but_not_steered(page, make_run):
     with make_run():
         page.get_by_text("started outside this studio").wait_for()
