@@ -60,13 +60,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ema-0.15": ("average of length 0.15", {"ema_length": 0.15}),
     # the pictures
     "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
-    # the network: of the default's kind, the default until 2026-11-28 (patch-2), and others of as much work as that
+    # the network: of the default's kind, the defaults until 2026-11-28 (patch-2) and at 64 px until 2026-11-29 (wide-patch-4),
+    # and others of as much work as the first
     "no-attention": ("no attention but in the middle", _network(width=16, multipliers=(1, 2, 4, 8), patch=1)),
     "three-levels": ("three levels of 16, 48 and 96", _network(width=16, multipliers=(1, 3, 6), patch=1)),
     "three-wide-levels": ("three levels of 16, 64 and 128", _network(width=16, multipliers=(1, 4, 8), patch=1)),
     "patch-2": ("patch 2, two wide levels", _network(width=64, multipliers=(1, 2), patch=2)),
     "patch-1": ("patch 1, three levels", _network(width=32, multipliers=(1, 2, 3), patch=1)),
     "patch-4": ("patch 4, two wider levels", _network(width=128, multipliers=(1, 2), patch=4)),
+    "wide-patch-4": ("patch 4, two wide levels", _network(width=64, multipliers=(1, 2), patch=4)),
     "two-blocks": (
         "patch 2, two narrower blocks a level",
         {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=())},
