@@ -3,16 +3,12 @@ spinning make them ten times slower when something else (a browser, another test
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
 os.environ["OMP_NUM_THREADS"] = "1"
-# Many containers tell Python to keep nothing that it compiled. The tests start many programs: each would compile all of our modules anew.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 # Where there is no card, its kernels are interpreted (tests/kernels.py). Triton must know that before it is imported.
 if shutil.which("nvidia-smi") is None and not os.path.exists("/dev/nvidia0"):
     os.environ["TRITON_INTERPRET"] = "1"
