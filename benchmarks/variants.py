@@ -61,7 +61,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     # the pictures
     "augment": ("augmented, each change with a chance of 0.12", {"augment": 0.12}),
     # the network: of the default's kind, the defaults until 2026-11-28 (patch-2) and at 64 px until 2026-11-29 (wide-patch-4),
-    # and others of as much work as the first
+    # and others of as much work as patch-2
     "no-attention": ("no attention but in the middle", _network(width=16, multipliers=(1, 2, 4, 8), patch=1)),
     "three-levels": ("three levels of 16, 48 and 96", _network(width=16, multipliers=(1, 3, 6), patch=1)),
     "three-wide-levels": ("three levels of 16, 64 and 128", _network(width=16, multipliers=(1, 4, 8), patch=1)),
