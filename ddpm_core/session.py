@@ -4,12 +4,14 @@ The run's folder is the truth; the session only holds what a folder cannot: the 
 folder exists.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -123,6 +125,23 @@ class Session:
     def sample_now(self) -> None:
         self._control.sample_now()
 
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """A turn in which no run is being prepared either: for what takes the time of its work on the device.
+
+        A run that is started meanwhile waits with its preparation until the turn is over.
+        """
+        while True:
+            with self.turns():
+                if not self._preparing:
+                    yield
+                    return
+            time.sleep(0.1)
+
+    @property
+    def _preparing(self) -> bool:
+        return self.running and self._status is not None and self._status.state == "preparing"
+
     @property
     def running(self) -> bool:
         """Whether a run of this session is at work (also while it reads pictures, pauses, or saves at its end)."""
@@ -140,6 +159,8 @@ class Session:
 
     def _train(self, run: Run, config: RunConfig, resume: bool) -> None:
         try:
+            with self.turns():  # whoever measures in `quiet` ends first
+                pass
             # Here and not above: torch takes seconds to import, and the page is wanted at once.
             from ddpm_core.training.trainer import train
 

@@ -77,7 +77,7 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
 
         status = Run(session.root, settings.name).status() if resume else None
         step = status.step if status else 0
-        found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.turns)
+        found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.quiet)
     except StudioError as error:
         return sentence(error), {}
     text = " ".join(filter(None, (found.text, found.hint)))

@@ -1,5 +1,6 @@
 """Training in the background, as the page drives it."""
 
+import threading
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.errors import CheckpointError, DataError, UsageError
+from ddpm_core.runs import Status
 from ddpm_core.session import ENDED, Session
 
 
@@ -136,6 +138,39 @@ def test_what_training_waits_is_counted(session):
         while session.waited < before + 0.3:
             time.sleep(0.01)
     assert session.waited >= before + 0.3
+
+
+def test_what_is_measured_in_quiet_never_meets_a_preparation(session, monkeypatch):
+    """A trial that ran beside one called the run eight times as long as it was, on the page of whoever pressed Start at once."""
+    from ddpm_core.training import trainer
+
+    told = []
+    reading, read = threading.Event(), threading.Event()
+
+    def prepares(run, config, *, report, **_):
+        told.append("prepares")
+        reading.set()
+        assert read.wait(60)
+        told.append("prepared")
+        report(Status(state="running"))
+        return Status(state="finished")
+
+    def measures():
+        with session.quiet():
+            told.append("measured")
+
+    monkeypatch.setattr(trainer, "train", prepares)
+    with session.quiet():  # as a page does that has just been opened, when Start is pressed
+        session.start(settings(session))
+        assert not reading.wait(0.3)
+        told.append("measured")
+    assert reading.wait(60)
+    page = threading.Thread(target=measures)  # and another one, a moment later
+    page.start()
+    time.sleep(0.3)
+    read.set()
+    page.join(60)
+    assert told == ["measured", "prepares", "prepared", "measured"]
 
 
 def test_a_mistake_is_told_at_once_and_leaves_nothing(session):

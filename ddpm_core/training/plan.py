@@ -135,7 +135,7 @@ def forecast(
 ) -> Forecast:
     """The cost of `config` on a set of `pictures` pictures with `channels` channels (1 or 3); of the rest of it, from `step` on.
 
-    `turn` is taken around the trial, so that it does not run beside a training step. Raises `UsageError` for a device that is
+    `turn` is taken around the trial, so that it does not run beside a run's work. Raises `UsageError` for a device that is
     not here, and for a network that does not fit there at all.
     """
     device = devices.choose(config.device)

@@ -27,7 +27,7 @@ class FakeSession:
 
     def __init__(self, root: Path):
         self.root = self.data_dir = root
-        self.turns = contextlib.nullcontext
+        self.quiet = contextlib.nullcontext
         self.started = []
 
     def start(self, settings, **how):
