@@ -1,7 +1,9 @@
 """The ways to train that are compared: ours as it is or with one thing changed, the peers, and the controls between them."""
 
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +17,7 @@ from ddpm_core.config import PRESETS, RunConfig, preset
 from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
+from ddpm_core.generator import Generator
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training import trial
 from ddpm_core.training.eager_first import EagerFirst
@@ -81,7 +84,7 @@ class Ours:
         return loss
 
     @torch.no_grad()
-    def sample(self, count: int, steps: int, sampler: str = COMMON_SAMPLER) -> np.ndarray:
+    def sample(self, count: int, steps: int) -> np.ndarray:
         config = self.config
         denoise = objective.denoiser(self.state.ema.network, config.prediction)
         levels = schedule.by_name(config.schedule).levels(steps, config.sigma_max)
@@ -91,8 +94,20 @@ class Ours:
             of_part = range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count))
             start, fresh = latents.noise(of_part, shape), latents.step_noise(of_part, shape, self.device)
             with devices.autocast(self.device, config.amp):
-                *_, last = samplers.by_name(sampler)(denoise, start.to(self.device), levels, noise=fresh)
+                *_, last = samplers.by_name(COMMON_SAMPLER)(denoise, start.to(self.device), levels, noise=fresh)
             parts.append(pictures.to_uint8(last.x0))
+        return np.concatenate(parts).transpose(0, 3, 1, 2)
+
+    def sample_in_the_studio(self, count: int, steps: int) -> np.ndarray:
+        """What a person gets who makes pictures with this run's model file: uint8 (count, C, H, W), by the studio's own sampler."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ddpm_best.pt"
+            self.state.save_model(path, None)
+            generator = Generator.load(path, str(self.device))
+        parts = []
+        for first in range(0, count, 250):
+            *_, last = generator.sample(range(_SAMPLE_SEED + first, _SAMPLE_SEED + min(first + 250, count)), steps)
+            parts.append(last.pictures)
         return np.concatenate(parts).transpose(0, 3, 1, 2)
 
 
