@@ -8,7 +8,8 @@ by that hash, and `load` refuses weights that do not hash to their name. These a
 with them is an FID.
 
 The unit: features are scaled so that 1,000 real training pictures are 4.8 away from the reference set (Frechet). A scale
-changes no order and no ratio; it only makes figures of different encoders readable side by side.
+changes no order and no ratio of Frechet distances; it only makes those of different encoders readable side by side. (The kernel
+distance's kernel has a constant in it, so its size depends on the unit.)
 """
 
 import argparse

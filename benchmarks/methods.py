@@ -191,7 +191,7 @@ def make(
 
 def check(key: str) -> None:
     """Raises `UsageError` where there is no method `key`, and with the pip command where a package that it needs is missing."""
-    name, _ = peers.split_rate(key)
+    name, _ = peers.split_tuning(key)
     ours = [*OURS, *VARIANTS, "full-resolution"]
     if key in ours:
         return

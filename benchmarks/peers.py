@@ -328,30 +328,40 @@ PEERS: dict[str, Callable[..., Peer]] = {
 
 
 def make(key: str, shape: tuple[int, int, int], *, seed: int = 0, **settings: Any) -> Peer:
-    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above. `@` and a learning
-    rate may follow the key.
+    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above. `@`, a learning rate
+    and, after an x, a batch may follow the key.
 
     Raises `UsageError` for an unknown key, and with the pip command where its package is missing.
     """
-    name, rate = split_rate(key)
+    name, tuning = split_tuning(key)
     if name not in PEERS:
         raise UsageError(f"there is no peer {key!r}: choose one of {', '.join(PEERS)}.")
     torch.manual_seed(seed)
-    peer = PEERS[name](shape, **({"lr": rate} if rate else {}), **settings)
-    peer.name += f", rate {rate:g}" if rate else ""
+    peer = PEERS[name](shape, **tuning, **settings)
+    words = {"lr": "rate", "batch_size": "batch"}
+    peer.name += "".join(f", {words[what]} {value:g}" for what, value in tuning.items())
     return peer
 
 
-def split_rate(key: str) -> tuple[str, float | None]:
-    """`diffusers_tuned@0.002` -> (`diffusers_tuned`, 0.002); without a rate None. Raises `UsageError` where it is no number above 0."""
-    name, sign, rate = key.partition("@")
+def split_tuning(key: str) -> tuple[str, dict[str, Any]]:
+    """`diffusers_tuned@0.002x16` -> (`diffusers_tuned`, {"lr": 0.002, "batch_size": 16}); the batch may be left out, or both.
+
+    Raises `UsageError` where they are no numbers that can be meant.
+    """
+    name, sign, tuning = key.partition("@")
+    if not sign:
+        return name, {}
+    rate, times, batch = tuning.partition("x")
     try:
-        number = float(rate) if sign else None
+        found = {"lr": float(rate), **({"batch_size": int(batch)} if times else {})}
     except ValueError:
-        number = math.nan
-    if number is not None and not 0 < number < 1:
-        raise UsageError(f"in {key!r} a learning rate between 0 and 1 must follow the @, as in {name}@0.002.")
-    return name, number
+        found = {"lr": math.nan}
+    if not (0 < found["lr"] < 1 and 1 <= found.get("batch_size", 1) <= 4096):
+        raise UsageError(
+            f"in {key!r} a learning rate between 0 and 1 must follow the @, and after an x a batch if you like,"
+            f" as in {name}@0.002 or {name}@0.002x16."
+        )
+    return name, found
 
 
 def _weights(network: nn.Module) -> int:

@@ -116,12 +116,16 @@ def test_a_tuned_peers_rate_and_warm_up(key, images):
         rates.append(peer.optimizer.param_groups[0]["lr"])
     # The warm-up is a tenth of the run, two steps here. (diffusers' scheduler sets the rate of the step to come.)
     assert max(rates) == pytest.approx(0.002, rel=0.02) and rates[0] == pytest.approx(0.001)
+    peer = peers.make(f"{key}@0.002x16", SHAPE)
+    assert peer.batch_size == 16 and peer.name.endswith("tuned, rate 0.002, batch 16")
 
 
 @pytest.mark.parametrize(
-    "key", ["diffusers_tuned@", "diffusers_tuned@fast", "lucidrains_tuned@0", "lucidrains_tuned@-1"]
-)
-def test_a_rate_that_is_none_is_refused(key):
+    "key",
+    ["diffusers_tuned@", "diffusers_tuned@fast", "lucidrains_tuned@0", "lucidrains_tuned@-1", "lucidrains_tuned@0.001x",
+     "lucidrains_tuned@0.001x0", "lucidrains_tuned@0.001x1.5"],
+)  # fmt: skip
+def test_a_rate_or_batch_that_is_none_is_refused(key):
     with pytest.raises(UsageError, match="a learning rate between 0 and 1 must follow the @, as in "):
         peers.make(key, SHAPE)
 
