@@ -154,9 +154,9 @@ def tell_whole_plan(run: "Run", config: RunConfig, info: "DatasetInfo", resume: 
 
 
 def made(run: "Run") -> int:
-    """The steps that a run has made."""
+    """The steps that a run has made, as far as they are saved."""
     status = run.status()
-    return status.step if status else 0
+    return status.resumes_from if status else 0
 
 
 def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Status":
@@ -229,11 +229,12 @@ class Bar:
             self.bar.write(new, file=sys.stderr)
             self.message = status.message
         facts = []
-        if status.loss is not None:
+        if status.loss is not None and status.images_per_second:  # else it is from before this run was resumed
             facts += [f"loss {status.loss:.4f}", f"{status.images_per_second:.0f} images/s"]
         if status.seconds_left is not None:
             facts.append(f"{tqdm.format_interval(status.seconds_left)} left")
         self.bar.set_postfix_str(", ".join(facts), refresh=False)
+        self.bar.total = status.total_steps  # fewer, once it was asked to finish
         self.bar.update(status.step - self.bar.n)
         if status.state in ("finished", "stopped"):
             self.bar.refresh()

@@ -75,9 +75,11 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
             f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
         )
     status = run.status()
+    # (The page's form says again what is stored. A run that failed while it wrote its last files is to be ended, not made longer.)
+    other_limit = changes.get("max_steps") not in (None, config.max_steps)
     config = dataclasses.replace(config, **changes)
     finished = status is not None and status.state == "finished"
-    if status and config.max_steps and status.step >= config.max_steps and (finished or changes.get("max_steps")):
+    if status and config.max_steps and status.step >= config.max_steps and (finished or other_limit):
         raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
     lifted = lifted and status is not None and status.epoch < status.epochs  # else the limit was not what ended it
     if status and finished and not lifted and not any(changes.get(key) for key in ("epochs", "max_steps")):

@@ -38,6 +38,7 @@ class Status:
     total_steps: int = 0
     epoch: int = 0  # completed
     epochs: int = 0
+    saved: int | None = None  # the step of the last point to resume from; None = not saved yet, or by an older version
     images: int = 0  # pictures seen, with repetitions
     images_per_second: float = 0.0
     seconds_left: float | None = None
@@ -53,6 +54,11 @@ class Status:
     pid_started: float = 0.0  # when that process began: a number is used again, this pair is not
     started: float = 0.0
     updated: float = field(default_factory=time.time)
+
+    @property
+    def resumes_from(self) -> int:
+        """The step that a resumed run goes on from: what was made after the last save is lost where a run was killed."""
+        return self.step if self.saved is None else self.saved
 
 
 class Run:
@@ -98,7 +104,7 @@ class Run:
         with self._writing():
             for folder in (self.checkpoints, self.samples, self.progress):
                 folder.mkdir(parents=True, exist_ok=True)
-            _write(self.config_path, config.to_json())
+            _write(self.config_path, config.to_json(), durable=True)  # as the points to resume from, which need it
 
     def config(self) -> RunConfig:
         """The stored settings. Raises CheckpointError if they are missing or damaged."""
@@ -313,8 +319,8 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def _write(path: Path, text: str) -> None:
-    with atomic.writing(path) as file:
+def _write(path: Path, text: str, durable: bool = False) -> None:
+    with atomic.writing(path, durable=durable) as file:
         file.write(text.encode())
 
 

@@ -95,7 +95,7 @@ class Session:
         status = self._status
         if not self.running or status is None or status.state not in ("running", "paused"):
             raise UsageError("nothing is training here right now that could be paused.")
-        if status.state == "paused" and not self.held:
+        if self._control.paused and not self.held:  # asked for is enough: a long step may still be going on
             raise UsageError("the training is paused already: unpause it first.")
         self._hold.take(self._control, who)
 
@@ -120,6 +120,7 @@ class Session:
         self._control.stop()
 
     def finish(self) -> None:
+        self._hold.forget()
         self._control.finish()
 
     def sample_now(self) -> None:

@@ -47,12 +47,12 @@ def from_choice(session: "Session", chosen: Any) -> list[Any]:
         if run is None:
             return [gr.update(interactive=True)] * len(FIELDS)
         settings = run.config()
+        status = run.status()
+        if kind == "resume" and status is not None and status.state == "finished":  # it needs more to do
+            settings = dataclasses.replace(settings, epochs=2 * (settings.epochs or 1))
     except StudioError:
         return [gr.update(interactive=True)] * len(FIELDS)
     if kind == "resume":
-        status = run.status()
-        if status is not None and status.state == "finished":  # it needs more to do
-            settings = dataclasses.replace(settings, epochs=2 * (settings.epochs or 1))
         return _filled_form(session, settings, chosen, frozen=True)
     return _filled_form(session, settings, chosen, new_name=True)
 
@@ -80,7 +80,7 @@ def start_choices(root: Path) -> list[tuple[str, str]]:
     for run in all_runs(root):
         status = run.status()
         if run.can_resume() and (status is None or status.state not in ALIVE):
-            step = number(status.step if status else 0)
+            step = number(status.resumes_from if status else 0)
             choices.append((t("training.from.resume", run=run.name, step=step), f"resume/{run.name}"))
     for run in all_runs(root):
         choices += [

@@ -62,7 +62,7 @@ def begin(session: "Session", *form: Any) -> tuple[str, Any]:
         return sentence(error), gr.update(visible=False)
     status = run.status()
     if resume and status is not None:
-        return t("training.going-on", run=run.name, step=number(status.step)), gr.update(visible=True)
+        return t("training.going-on", run=run.name, step=number(status.resumes_from)), gr.update(visible=True)
     return t("training.begun", run=run.name), gr.update(visible=True)
 
 
@@ -76,7 +76,7 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
         from ddpm_core.training import plan, plan_sheet  # here, since they import torch, and the page comes first
 
         status = Run(session.root, settings.name).status() if resume else None
-        step = status.step if status else 0
+        step = status.resumes_from if status else 0
         found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.quiet)
     except StudioError as error:
         return sentence(error), {}

@@ -155,6 +155,7 @@ def test_a_finished_run_goes_on_only_for_more(run):
     # Killed between its last step and its last file: it must be able to end properly.
     run.write_status(Status(state="running", step=500, pid=0))
     assert resume_run(run.root, "fox", {})[1].max_steps == 500
+    assert resume_run(run.root, "fox", {"max_steps": 500})[1].max_steps == 500  # said again, as the page's form does
     with pytest.raises(UsageError, match="--max-steps 1000"):
         resume_run(run.root, "fox", {"max_steps": 400})
 

@@ -120,6 +120,26 @@ def test_held_while_somebody_explores(session):
         session.hold("me")
 
 
+def test_a_pause_that_still_waits_for_a_long_step_is_not_undone_by_an_explorer(session):
+    session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    with session.turns():  # the step cannot end
+        session.pause()
+        with pytest.raises(UsageError, match="paused already"):
+            session.hold("me")
+    wait(session, lambda status: status.state == "paused")
+
+
+def test_finishing_lets_go_of_a_run_that_is_held(session):
+    session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    session.hold("me")
+    wait(session, lambda status: status.state == "paused")
+    session.finish()
+    assert not session.held and not session.still_holds("me")
+    wait(session, lambda status: status.state == "finished")
+
+
 def test_a_page_that_is_closed_holds_nothing_for_long(session, monkeypatch):
     monkeypatch.setattr(session._hold, "_patience", 5.0)  # a step beside a busy browser can take more than a second
     session.start(settings(session))

@@ -50,6 +50,14 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+def test_the_bar_ends_where_a_run_ends_that_was_asked_to_finish():
+    bar = train_high_res.Bar()
+    bar.show(Status("running", step=10, total_steps=1000))
+    bar.show(Status("running", step=11, total_steps=61, loss=0.5))  # as a resumed run: a loss of before, no pace yet
+    assert (bar.bar.total, bar.bar.n) == (61, 11) and "images/s" not in bar.bar.postfix
+    bar.close()
+
+
 def everything(folder: Path) -> dict:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 

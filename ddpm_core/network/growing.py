@@ -45,7 +45,8 @@ def fit(config: RunConfig, old: RunConfig) -> RunConfig:
 def weights(
     model: Model, network: UNet, config: RunConfig, channels: int, classes: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """The weights that a `network` of `config` (which went through `fit`) on pictures of `channels` channels starts with.
+    """The weights that a `network` of `config` (which went through `fit`) on pictures of `channels` channels starts with, on the
+    processor, wherever the network and the model's weights are.
 
     What the model cannot know starts as in a new network: the classes, unless it was trained with the very same ones, and the
     labels of augmentation, unless it heard them too. Raises `UsageError` if the trunks differ.
@@ -55,18 +56,19 @@ def weights(
         raise UsageError(
             f"{old.name} has another network than this run: start it from the model with --from-model and without --preset."
         )
-    grown = dict(network.state_dict())
-    for name, weight in model.weights.items():
+    own = {name: weight.cpu() for name, weight in model.weights.items()}
+    grown = {name: weight.cpu() for name, weight in network.state_dict().items()}
+    for name, weight in own.items():
         if name in grown and (model.classes == classes or not name.startswith("classes.")):
             grown[name] = weight
 
     down, up = _pixels(old.network.patch, new.network.patch, model.channels, channels)
-    grown[_STEM] = torch.einsum("wpij,pq->wqij", model.weights[_STEM], down)
+    grown[_STEM] = torch.einsum("wpij,pq->wqij", own[_STEM], down)
     for layer in (_HEAD, _GAIN):
         for part in ("weight", "bias"):
             name = f"{layer}.{part}"
-            grown[name] = torch.einsum("qp,p...->q...", up, model.weights[name])
-    grown[_LEVEL] = _less_noise(model.weights[_LEVEL], network.noise_level.frequencies, math.log(new.size / old.size))
+            grown[name] = torch.einsum("qp,p...->q...", up, own[name])
+    grown[_LEVEL] = _less_noise(own[_LEVEL], network.noise_level.frequencies.cpu(), math.log(new.size / old.size))
     return grown
 
 

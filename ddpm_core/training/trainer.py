@@ -87,6 +87,13 @@ def _train(
         rate = optimizers.learning_rate(config, max(0, state.step - 1), ready.planned_steps, state.finish)
         journal.write_line(state.step, state.images / state.pictures, rate)
 
+    def save() -> None:
+        """A point to resume from."""
+        write_metrics()
+        state.save(run, journal.seconds)
+        journal.set(saved=state.step)
+
+    before = run.status() if resume else None
     with run.lock():
         if run.exists() and not resume:
             raise UsageError(f"a run {run.name} was made just now by another program: choose another name.")
@@ -100,7 +107,8 @@ def _train(
             raise not_written(error) from error
         status = dataclasses.replace(
             status, state="running", step=state.step, total_steps=total_steps, epochs=ready.epochs,
-            epoch=state.epoch, device=devices.describe(state.device), message=" ".join(ready.notes),
+            epoch=state.epoch, images=state.images, loss=before.loss if before else None, saved=state.step if resume else None,
+            device=devices.describe(state.device), message=" ".join(ready.notes),
         )  # fmt: skip
         usage = functools.partial(devices.usage, state.device)
         journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
@@ -120,8 +128,7 @@ def _train(
                 # Asked for a sample? Paused? Save first: a pause may well end with the power switch.
                 draw_if_asked()
                 if control.paused:
-                    write_metrics()
-                    state.save(run, journal.seconds)
+                    save()
                     journal.set(state="paused")
                     while control.paused:
                         control.wait_while_paused(1.0)
@@ -192,17 +199,17 @@ def _train(
 
                 # A point to resume from.
                 if (now := time.monotonic()) >= next_save:
-                    write_metrics()
-                    state.save(run, journal.seconds)
+                    save()
                     cost = time.monotonic() - now
                     next_save = now + max(FIRST_SAVE_SECONDS, cost / SAVE_SHARE)
 
             # The end: a stop keeps everything that an orderly finish keeps.
-            write_metrics()
-            state.save(run, journal.seconds)
+            save()
             if state.step > 0:
                 state.save_model(run.final_path, journal.status.loss)
-                if not run.best_path.exists():
+                if math.isinf(
+                    state.best_loss
+                ):  # nothing was judged yet, so what an earlier stop left there is not better
                     state.save_model(run.best_path, journal.status.loss)
             finished = state.step >= total_steps
             journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)

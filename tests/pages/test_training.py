@@ -204,8 +204,10 @@ def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
 
 
 def test_a_finished_run_gets_more_to_do(session):
-    saved_run(session.root, state="finished")
+    run = saved_run(session.root, state="finished")
     assert dict(zip(FORM, filling.from_choice(session, "resume/old"), strict=True))["epochs"]["value"] == 14
+    run.create(dataclasses.replace(run.config(), epochs=1_000_000))  # what a single picture gets
+    assert dict(zip(FORM, filling.from_choice(session, "resume/old"), strict=True))["epochs"]["value"] == 2_000_000
 
 
 def test_the_form_shows_the_run_that_trains(session):

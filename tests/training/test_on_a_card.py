@@ -88,6 +88,14 @@ def differing(one, other):
     ]
 
 
+def test_a_run_that_starts_from_a_model_learns(go, tmp_path):
+    """The model's weights wait in the processor's memory, the network is on the card."""
+    go("teacher", max_steps=2, compile=False)
+    teacher = tmp_path / "out" / "checkpoints" / "teacher" / "ddpm_final.pt"
+    saved, _ = go("pupil", max_steps=2, compile=False, from_model=str(teacher))
+    assert saved["step"] == 2
+
+
 def test_a_compiler_that_fails_is_done_without(go, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("no compiler today")

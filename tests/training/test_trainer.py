@@ -110,6 +110,32 @@ def test_a_resumed_run_writes_what_the_stop_would_have_kept_from_being_due(go, t
     assert run.epoch_path(10).exists() and (run.progress / "quick_epoch_10.png").exists()
 
 
+def test_the_best_model_of_a_first_short_stop_gives_way_to_the_next(go, tiny):
+    """Nothing is judged in the first steps: what a stop leaves there as the best is a stand-in."""
+    control = StopAt(3)
+    run, status = go(tiny(epochs=50), control=control, report=control.watch)
+    assert checkpoint.load_model(run.best_path).step == status.step < 20
+    go(dataclasses.replace(run.config(), max_steps=20), resume=True)
+    assert checkpoint.load_model(run.best_path).step == 20
+
+
+def test_a_run_that_was_killed_tells_the_step_that_it_goes_on_from(go, tiny, monkeypatch):
+    control = StopAt(5)
+    run, status = go(tiny(epochs=50), control=control, report=control.watch)
+    saved = status.step
+    assert status.saved == status.resumes_from == saved
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # two steps later, as by a power cut: nothing is saved
+        patch.setattr(TrainingState, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            go(dataclasses.replace(run.config(), max_steps=saved + 2), resume=True)
+    status = run.status()
+    assert (status.step, status.resumes_from, status.images) == (saved + 2, saved, 4 * saved + 8)
+
+
 def test_the_first_weights_are_drawn_while_nobody_else_draws(go, tiny, monkeypatch):
     """A forecast in another thread uses torch's one generator, too."""
     inside = []
