@@ -95,7 +95,7 @@ def _settings(rows: list[dict[str, Any]]) -> list[str]:
         if cell:
             change = 100 * (cell["frechet"] / ancestral["frechet"] - 1)
             said.append(
-                f"`{name}` ({how['sampler']}, {how['steps']} calls) is {cell['frechet']:.1f}, {change:+.0f} % against"
-                f" {most:,} ancestral steps."
+                f"`{name}` ({how['sampler']}, {how['steps']} calls) is {cell['frechet']:.1f} ± {cell['frechet_error']:.1f},"
+                f" {change:+.0f} % against {most:,} ancestral steps."
             )
     return [" ".join(said), ""] if said else []

@@ -157,12 +157,12 @@ def test_a_table_is_written_from_its_rows(tmp_path):
     lines = [line for line in text.splitlines() if line.startswith(("| ours", "| diffusers,"))]
     assert lines[0].startswith(f"| ours, {quality['sampler']} | {spacing} |") and "82.0" in lines[0]
     assert lines[-1].startswith("| diffusers, ddim | trailing |") and "1,000" in text
-    assert f"`quality` ({quality['sampler']}, 20 calls) is 82.0, +2 % against 1,000 ancestral steps." in text
-    assert "92.0, +15 %" in text
+    assert f"`quality` ({quality['sampler']}, 20 calls) is 82.0 ± 2.0, +2 % against 1,000 ancestral steps." in text
+    assert "92.0 ± 2.0, +15 %" in text
     assert "| ddim | 64 | 13.0 | 10.0 | **1.30x** | 1.20 to 1.40 |" in text
     assert "P, 2 cores, torch 2, 2026-11-23 (commit abc): `python -m benchmarks.samplers`" in text
     short = table.samplers_short(tmp_path)
-    assert "82.0, +2 %" in short and "`python -m" not in short and "pipeline" not in short
+    assert "82.0 ± 2.0, +2 %" in short and "`python -m" not in short and "pipeline" not in short
 
 
 def test_nothing_measured_says_so(tmp_path):
