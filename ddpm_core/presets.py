@@ -4,8 +4,8 @@
 feature maps of at most 32 x 32. Up to 64 px its channels double where the side halves, from 16 at 32 x 32 to 128 at 4 x 4, so that
 each level is the same work, and 8 x 8 places look at each other; at 64 px behind patches of 2. (Measured on two cores without
 bfloat16, distances after eight minutes: at 32 px 68, 69, 74 on Fashion-MNIST, and 79, 90, 99 of patches of 2 and two levels of 64
-and 128 channels, but 103 and 97 on OpenMoji; at 64 px on OpenMoji 228, 218, and 308 of patches of 4 and those two levels; more in
-benchmarks/README.md.) `small` is the standard network with about a third of its weights, for cards of 4 to 6 GB and patient
+and 128 channels, but 103, 80, 107 and 97, 97, 98 on OpenMoji; at 64 px on OpenMoji 228, 218, and 308 of patches of 4 and those two
+levels; more in benchmarks/README.md.) `small` is the standard network with about a third of its weights, for cards of 4 to 6 GB and patient
 processors; `large` has 2 to 2.6 times as many, for cards of 24 GB. Their rates follow from the standard one's: the wider, the lower.
 (Not tried yet.)
 
