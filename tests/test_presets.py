@@ -46,5 +46,5 @@ def test_small_standard_and_large_are_steps_of_one_ladder(size):
 def test_a_preset_brings_its_recipe():
     config = preset("cifar10", 64, "small")
     assert (config.batch_size, config.lr, config.preset) == (32, 5e-4, "small")
-    assert preset(size=32, preset="cpu").decay_steps == 2000 and preset(size=96, preset="cpu").decay_steps == 0
+    assert preset(size=32, preset="cpu").decay_steps == 2000 and preset(size=256, preset="cpu").decay_steps == 0
     assert preset(size=32, preset="classic").prediction == "eps"

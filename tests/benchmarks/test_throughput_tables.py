@@ -126,7 +126,7 @@ def test_a_tuned_peers_rate_and_warm_up(key, images):
      "lucidrains_tuned@0.001x0", "lucidrains_tuned@0.001x1.5"],
 )  # fmt: skip
 def test_a_rate_or_batch_that_is_none_is_refused(key):
-    with pytest.raises(UsageError, match="a learning rate between 0 and 1 must follow the @, as in "):
+    with pytest.raises(UsageError, match="a learning rate between 0 and 1 must follow the @, and after an x a batch"):
         peers.make(key, SHAPE)
 
 

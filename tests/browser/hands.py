@@ -1,6 +1,7 @@
 """What a person does on the Generation tab, by mouse and by keyboard, and how to wait for what comes of it."""
 
 import io
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -99,3 +100,11 @@ def choose_file(page, slot, content, name="mine.png", kind="image/png"):
 
 def has_picture(page, slot):
     page.wait_for_function("slot => document.querySelector(`[data-slot=${slot}] img`).naturalWidth > 0", arg=slot)
+
+
+def narrow_and_wide(page) -> Iterator[int]:
+    """The window at 800 px, then at 1280, and how wide it is: with a moment for what is in it to find its place."""
+    for width in (800, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(300)
+        yield width

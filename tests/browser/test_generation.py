@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.browser.hands import POLLS, choose_mode, press, set_number
+from tests.browser.hands import POLLS, choose_mode, narrow_and_wide, press, set_number
 
 BUTTONS = {"Grid": "Generate", "Walk": "Interpolate", "Models": "Compare"}  # by mode
 
@@ -142,21 +142,14 @@ def test_models_of_different_size_side_by_side(page, studio, toy_run):
     assert all(re.search(r"best, step 1,482, (16|32|64) px\n[\d.]+ s", text) for text in told), told
 
 
-@pytest.mark.parametrize(
-    ("elem_id", "value", "says"),
-    [
-        ("gen_seed", "", "The seed is empty"),
-        ("gen_seed", "1.5", "The seed is 1.5"),
-        ("gen_seed", "-1", "The seed is -1"),
-    ],
-)
-def test_a_seed_that_cannot_work_is_one_line(page, studio, toy_run, elem_id, value, says):
+def test_a_seed_that_cannot_work_is_one_line(page, studio, toy_run):
     toy_run(studio.root, "toys")
     open_generation(page)
-    page.locator(f"#{elem_id} input").fill(value)
-    page.get_by_role("button", name="Generate").click()
-    line(page).get_by_text(says).wait_for()
-    assert "\n" not in line(page).inner_text()
+    for value, says in (("", "The seed is empty"), ("1.5", "The seed is 1.5"), ("-1", "The seed is -1")):
+        page.locator("#gen_seed input").fill(value)
+        page.get_by_role("button", name="Generate").click()
+        line(page).get_by_text(says).wait_for()
+        assert "\n" not in line(page).inner_text()
 
 
 def test_a_damaged_model_is_one_line_and_the_pictures_stay(page, studio, toy_run):
@@ -193,21 +186,21 @@ def test_each_name_is_there_once(page, studio, toy_run):
     assert "mode=models" in page.url  # the choice is in the address
 
 
-@pytest.mark.parametrize(("width", "dark"), [(800, True), (1280, False)])  # colours move nothing
-def test_everything_stays_inside_the_window(open_page, studio, toy_run, width, dark):
+def test_everything_stays_inside_the_window(page, studio, toy_run):
     toy_run(studio.root, "toys")
-    page = open_generation(open_page(width=width, dark=dark))
+    open_generation(page)
     for mode, button in BUTTONS.items():
         choose_mode(page, mode)
         press(page, button)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.wait_for_function("document.querySelector('#canvas img').getBoundingClientRect().width > 200")
-        inside = page.evaluate(
-            """() => { const stage = document.querySelector('#canvas').getBoundingClientRect();
-                 return [...document.querySelectorAll('#canvas img')].filter((image) => image.getClientRects().length).every((image) => {
-                   const box = image.getBoundingClientRect(); return box.left >= stage.left - 1 && box.right <= stage.right + 1 }) }"""
-        )
-        assert inside
+        for width in narrow_and_wide(page):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.wait_for_function("document.querySelector('#canvas img').getBoundingClientRect().width > 200")
+            inside = page.evaluate(
+                """() => { const stage = document.querySelector('#canvas').getBoundingClientRect();
+                     return [...document.querySelectorAll('#canvas img')].filter((image) => image.getClientRects().length).every((image) => {
+                       const box = image.getBoundingClientRect(); return box.left >= stage.left - 1 && box.right <= stage.right + 1 }) }"""
+            )
+            assert inside
 
 
 def test_a_program_can_ask_by_name(studio, toy_run):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
-from tests.browser.hands import choose_mode, go, press, set_number
+from tests.browser.hands import choose_mode, go, narrow_and_wide, press, set_number
 
 
 def value(page, elem_id):
@@ -401,22 +401,22 @@ def test_more_than_a_page(tab, studio):
     assert tab.locator(".made-card").nth(1).evaluate("e => e === document.activeElement")
 
 
-@pytest.mark.parametrize(("width", "dark"), [(800, True), (1280, False)])  # colours move nothing
-def test_everything_stays_inside_the_window(open_page, studio, toy_run, width, dark):
+def test_everything_stays_inside_the_window(page, studio, toy_run):
     toy_run(studio.root, "toys")
-    page = opened(open_page(width=width, dark=dark))
+    opened(page)
     press(page, "Generate")
     choose_mode(page, "History")
     page.locator(".made-card").first.click()
     page.locator(".made-open img").first.wait_for()
-    page.wait_for_function("document.querySelector('#made_was img').getBoundingClientRect().width > 150")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    inside = page.evaluate(
-        """() => { const stage = document.querySelector('#generation_stage').getBoundingClientRect();
-             return [...document.querySelectorAll('.made img')].every((image) => {
-               const box = image.getBoundingClientRect(); return box.left >= stage.left && box.right <= stage.right }) }"""
-    )
-    assert inside
+    for width in narrow_and_wide(page):
+        page.wait_for_function("document.querySelector('#made_was img').getBoundingClientRect().width > 150")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        inside = page.evaluate(
+            """() => { const stage = document.querySelector('#generation_stage').getBoundingClientRect();
+                 return [...document.querySelectorAll('.made img')].every((image) => {
+                   const box = image.getBoundingClientRect(); return box.left >= stage.left && box.right <= stage.right }) }"""
+        )
+        assert inside
 
 
 def test_nothing_trains_so_there_is_nothing_to_pause(tab):

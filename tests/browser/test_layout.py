@@ -1,10 +1,8 @@
-"""Nothing lies on anything else on the Generation tab, in two widths, light and dark."""
+"""Nothing lies on anything else on the Generation tab, in two widths."""
 
 import json
 
-import pytest
-
-from tests.browser.hands import EXACT, choose_file, go, has_picture, open_mode, png, settled
+from tests.browser.hands import EXACT, choose_file, go, has_picture, narrow_and_wide, open_mode, png, settled
 
 # What lies on what, where it should not; a picture may lie under its mask, its other half or its dot.
 CROWDED = """() => {
@@ -27,17 +25,17 @@ CROWDED = """() => {
 }"""
 
 
-@pytest.mark.parametrize(("width", "dark"), [(800, True), (1280, False)])  # colours move nothing
-def test_nothing_overlaps_or_leaves_the_window(open_page, studio, toy_run, toy_snapshots, width, dark):
+def test_nothing_overlaps_or_leaves_the_window(open_page, studio, toy_run, toy_snapshots):
     name = "a-run-whose-name-is-as-long-as-a-name-of-a-run-may-ever-be-64-it"
     toy_run(studio.root, name)
     toy_snapshots(studio.root, name, range(256, 2305, 256))
     toy_run(studio.root, "grey", size=32, channels=1)
-    page = open_page(f"/#tab=generation&model={name}/ddpm_best.pt", width=width, dark=dark)
+    page = open_page(f"/#tab=generation&model={name}/ddpm_best.pt")
 
     def check(what):
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, what
-        assert page.evaluate(CROWDED) == [], what
+        for width in narrow_and_wide(page):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (what, width)
+            assert page.evaluate(CROWDED) == [], (what, width)
 
     open_mode(page, "pad")
     page.wait_for_function(f"Studio.how.values.model.startsWith({json.dumps(name)})")

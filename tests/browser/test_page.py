@@ -1,6 +1,6 @@
 """The page in a real browser: strip, tabs, monitor. Runs are written by hand, as a command line writes them."""
 
-import pytest
+from tests.browser.hands import narrow_and_wide
 
 BUTTONS = ("Pause", "Stop", "Sample now")
 CARDS = ".strip, .runs, .headline, .film, .chart, .chart-settings, .epochs, .card, .peek"
@@ -25,21 +25,21 @@ def test_empty_state(page):
         assert button.get_attribute("title") == "Nothing is training right now. Start a run on the Training tab."
 
 
-@pytest.mark.parametrize("tab", ["Training", "Monitoring", "Generation"])
-def test_the_strip_is_on_every_tab(page, make_run, tab):
+def test_the_strip_is_on_every_tab(page, make_run):
     with make_run():
-        page.get_by_role("tab", name=tab).click()
-        page.locator("#strip").get_by_text("by-hand").wait_for()
-        page.wait_for_function("document.querySelector('#strip [data-fact=step] dd').textContent.startsWith('3')")
-        for name in BUTTONS:
-            assert page.get_by_role("button", name=name).count() == 1
+        for tab in ("Training", "Monitoring", "Generation"):
+            page.get_by_role("tab", name=tab).click()
+            page.locator("#strip").get_by_text("by-hand").wait_for()
+            page.wait_for_function("document.querySelector('#strip [data-fact=step] dd').textContent.startsWith('3')")
+            for name in BUTTONS:
+                assert page.get_by_role("button", name=name).count() == 1
 
 
-@pytest.mark.parametrize("tab", ["Training", "Monitoring", "Generation"])
-def test_a_page_at_rest_animates_nothing(page, tab):
+def test_a_page_at_rest_animates_nothing(page):
     """A bar that slides unseen is drawn sixty times a second all the same, on the cores that a run trains on."""
-    page.get_by_role("tab", name=tab).click()
-    page.wait_for_function("document.getAnimations().every((each) => each.playState === 'finished')")
+    for tab in ("Training", "Monitoring", "Generation"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_function("document.getAnimations().every((each) => each.playState === 'finished')")
 
 
 def test_a_run_of_a_command_line_is_shown_but_not_steered(page, make_run):
@@ -201,31 +201,31 @@ def test_dark_mode_reaches_page_and_charts(open_page, make_run):
     dark.wait_for_function(ink + " === '#171c1e'")
 
 
-@pytest.mark.parametrize("width", [1280, 800])
-def test_nothing_overlaps_or_scrolls_sideways(open_page, make_run, width):
+def test_nothing_overlaps_or_scrolls_sideways(open_page, make_run):
     make_run(name="a-run-with-a-very-long-name-that-must-be-cut-somewhere-012345")
-    page = open_page(width=width)
+    page = open_page()
     for tab in ("Training", "Monitoring", "Generation"):
         page.get_by_role("tab", name=tab).click()
         if tab == "Training":
             page.locator("#peek img").first.wait_for()
         if tab == "Monitoring":
             page.wait_for_function("document.querySelector('#loss_chart .js-plotly-plot')?.data?.length === 2")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        boxes = [
-            box
-            for card in page.locator(CARDS).all()
-            if card.is_visible() and (box := card.bounding_box())["height"] > 1
-        ]
-        assert boxes
-        for i, a in enumerate(boxes):
-            assert a["x"] >= 0 and a["x"] + a["width"] <= width
-            for b in boxes[i + 1 :]:
-                across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
-                down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
-                assert across <= 0.5 or down <= 0.5, (tab, a, b)
-        cut = page.evaluate(
-            "() => [...document.querySelectorAll('.strip *, .headline *, .film *')]"
-            ".filter(e => !e.matches('.unseen') && e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.className)"
-        )
-        assert cut == []
+        for width in narrow_and_wide(page):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            boxes = [
+                box
+                for card in page.locator(CARDS).all()
+                if card.is_visible() and (box := card.bounding_box())["height"] > 1
+            ]
+            assert boxes
+            for i, a in enumerate(boxes):
+                assert a["x"] >= 0 and a["x"] + a["width"] <= width
+                for b in boxes[i + 1 :]:
+                    across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+                    down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+                    assert across <= 0.5 or down <= 0.5, (tab, a, b)
+            cut = page.evaluate(
+                "() => [...document.querySelectorAll('.strip *, .headline *, .film *')]"
+                ".filter(e => !e.matches('.unseen') && e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.className)"
+            )
+            assert cut == []

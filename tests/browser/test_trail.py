@@ -8,7 +8,7 @@ from PIL import Image
 
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.runs import Run
-from tests.browser.hands import POLLS
+from tests.browser.hands import POLLS, narrow_and_wide
 
 DONE = """(steps) => document.querySelector('.canvas').dataset.busy === 'false'
     && document.querySelector('.trail')?.hidden === false
@@ -167,16 +167,16 @@ def test_a_data_set_that_is_gone_is_one_line(grid):
     assert grid.locator(".copies-nearest img").count() == 0
 
 
-@pytest.mark.parametrize(("width", "dark"), [(800, True), (1280, False)])  # colours move nothing
-def test_everything_stays_inside_the_window(open_page, studio, toy_run, width, dark):
+def test_everything_stays_inside_the_window(page, studio, toy_run):
     toy_run(studio.root, "toys")
-    page = generated(open_page(width=width, dark=dark))
+    generated(page)
     page.locator(".cell-over").first.click()
     page.get_by_role("slider", name="Step of the making").press("Home")
     page.locator(".trail-half img").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    overlap = page.evaluate(
-        """() => { const [a, b] = [...document.querySelectorAll('.trail-half img')].map((e) => e.getBoundingClientRect());
-             return a.right > b.left }"""
-    )
-    assert not overlap
+    for width in narrow_and_wide(page):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        overlap = page.evaluate(
+            """() => { const [a, b] = [...document.querySelectorAll('.trail-half img')].map((e) => e.getBoundingClientRect());
+                 return a.right > b.left }"""
+        )
+        assert not overlap
