@@ -207,9 +207,8 @@ def _train(
             save()
             if state.step > 0:
                 state.save_model(run.final_path, journal.status.loss)
-                if math.isinf(
-                    state.best_loss
-                ):  # nothing was judged yet, so what an earlier stop left there is not better
+                # Where nothing was judged yet, what an earlier stop left there is no better.
+                if math.isinf(state.best_loss):
                     state.save_model(run.best_path, journal.status.loss)
             finished = state.step >= total_steps
             journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)
