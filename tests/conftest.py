@@ -33,6 +33,14 @@ class BrowserTogether(LoadFileScheduling):
         return "tests/browser" if file.startswith("tests/browser/") else file
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nobody_waits_for_the_disk():
+    """test_checkpoint.py is about power cuts; everywhere else fsync only costs time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy_run():
     """toy_run(root, name, size=16, channels=3, seed=0, classes=0): a run with a model that was never trained, but whose pictures

@@ -39,11 +39,8 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def one_thread(monkeypatch):
+def one_thread():
     """Sums come out the same only on the same number of threads; one is also the quickest for a network this small."""
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: None
-    )  # test_checkpoint.py is about power cuts; here it only costs time
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -38,8 +38,8 @@ def draw(
 ) -> bool:
     """Samples `count` pictures of seeds config.seed, config.seed + 1, ... and writes them as one grid to `path`.
 
-    A network that knows classes draws one of each in turn. Where memory runs out they are drawn a few at a time. Returns False, with nothing written, when a stop came in between, or
-    where there is no room for even one; `say` hears of that.
+    A network that knows classes draws one of each in turn. Where memory runs out they are drawn a few at a time. Returns
+    False, with nothing written, when a stop came in between, or where there is no room for even one; `say` hears of that.
     """
     config = state.config
     seeds = range(config.seed, config.seed + count)

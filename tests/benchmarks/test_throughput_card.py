@@ -202,7 +202,10 @@ def test_the_peers_networks_have_as_many_weights_as_ours(package, size):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "key",
-    ["diffusers_tuned", "diffusers_tuned_graphs", pytest.param("lucidrains_tuned_graphs", marks=pytest.mark.slow)],
+    [
+        "diffusers_tuned_graphs",
+        *(pytest.param(key, marks=pytest.mark.slow) for key in ("diffusers_tuned", "lucidrains_tuned_graphs")),
+    ],
 )
 def test_a_tuned_peer_is_compiled_and_still_draws(key, monkeypatch):
     needs(key.partition("_")[0])

@@ -41,6 +41,14 @@ def open_mode(page, mode, models=1):
     return page
 
 
+def open_quickly(page, mode):
+    """The same with four steps a picture instead of twenty, where it is of no matter how good they are."""
+    open_mode(page, "grid")
+    set_number(page, "steps", 4)
+    page.wait_for_function("Studio.how.values.steps === 4")
+    return open_mode(page, mode)
+
+
 def settled(page):
     """Waits until the open explorer has nothing to do; its line."""
     page.wait_for_function(

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes
 from ddpm_core.generator import Generator
-from tests.browser.hands import DRAWN, EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
+from tests.browser.hands import DRAWN, EXACT, go, open_mode, open_quickly, point, saved, settled, start_tabbing, tab_to
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def animals(page, studio, toy_run):
     toy_run(studio.root, "animals", classes=3)
     asked = []
     page.on("request", lambda request: "/make/pad-" in request.url and asked.append(request.post_data_json))
-    open_mode(page, "pad")
+    open_quickly(page, "pad")
     settled(page)
     page.wait_for_function(EXACT)
     page.asked = asked

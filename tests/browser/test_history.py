@@ -272,7 +272,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["steps", "averages", "fill", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("walk", "redraw"))]
+)
 def test_what_an_explorer_made_is_made_again_and_its_settings_come_back(page, studio, toy_run, toy_snapshots, kind):
     toy_run(studio.root, "toys")
     if kind == "averages":

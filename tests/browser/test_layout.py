@@ -2,7 +2,17 @@
 
 import json
 
-from tests.browser.hands import EXACT, choose_file, go, has_picture, narrow_and_wide, open_mode, png, settled
+from tests.browser.hands import (
+    EXACT,
+    choose_file,
+    go,
+    has_picture,
+    narrow_and_wide,
+    open_mode,
+    open_quickly,
+    png,
+    settled,
+)
 
 # What lies on what, where it should not; a picture may lie under its mask, its other half or its dot.
 CROWDED = """() => {
@@ -37,7 +47,7 @@ def test_nothing_overlaps_or_leaves_the_window(open_page, studio, toy_run, toy_s
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (what, width)
             assert page.evaluate(CROWDED) == [], (what, width)
 
-    open_mode(page, "pad")
+    open_quickly(page, "pad")
     page.wait_for_function(f"Studio.how.values.model.startsWith({json.dumps(name)})")
     settled(page)
     page.wait_for_function(EXACT)

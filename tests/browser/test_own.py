@@ -5,7 +5,18 @@ import re
 import pytest
 
 from ddpm_core import recipes
-from tests.browser.hands import POLLS, choose_file, go, has_picture, open_mode, png, saved, start_tabbing, tab_to
+from tests.browser.hands import (
+    POLLS,
+    choose_file,
+    go,
+    has_picture,
+    open_mode,
+    open_quickly,
+    png,
+    saved,
+    start_tabbing,
+    tab_to,
+)
 
 
 def drop(page, slot, name, kind, content, zeros=0):
@@ -24,7 +35,7 @@ def drop(page, slot, name, kind, content, zeros=0):
 @pytest.fixture
 def own(page, studio, toy_run):
     toy_run(studio.root, "toys")
-    open_mode(page, "own")
+    open_quickly(page, "own")
     page.locator("#own_go").wait_for()
     return page
 

@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from ddpm_core import recipes
-from tests.browser.hands import DRAWN, EXACT, go, open_mode, point, saved, settled, start_tabbing, tab_to
+from tests.browser.hands import DRAWN, EXACT, go, open_mode, open_quickly, point, saved, settled, start_tabbing, tab_to
 
 
 @pytest.fixture
 def pad(page, studio, toy_run):
     toy_run(studio.root, "toys")
-    open_mode(page, "pad")
+    open_quickly(page, "pad")
     assert settled(page).startswith("Move over the pad")
     page.wait_for_function(EXACT)
     return page

@@ -20,7 +20,7 @@ from tests.generator.toy import last
 def test_a_seed_is_the_same_picture_bit_for_bit_in_any_batch_and_order(generator, sampler):
     """The promise of the page: seed 5 alone, among 7 and among 64 is the same file. `sizes` is what keeps it."""
     together = last(generator.sample(range(64), steps=5, sampler=sampler))
-    for seeds in ([5], range(5, 8), range(5, 12), [63, 5, 0], random.Random(0).sample(range(64), 64)):
+    for seeds in ([5], range(5, 8), range(5, 12), [63, 5, 0], random.Random(0).sample(range(64), 21)):
         some = last(generator.sample(seeds, steps=5, sampler=sampler))
         assert torch.equal(some.x, together.x[list(seeds)])
         assert np.array_equal(some.pictures, together.pictures[list(seeds)])

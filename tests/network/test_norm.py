@@ -34,13 +34,12 @@ def off(one, other):
 
 # Widths that 8, 16 and 32 divide; maps that fill a tile, do not, and take several or many; means far from zero; any layout.
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the interpreter's, of a sigmoid far from zero
-@pytest.mark.parametrize("silu", [False, True])
 @pytest.mark.parametrize(
     ("shape", "mean"),
     [((2, 24, 6, 4), 0), ((3, 48, 1, 1), 0), ((2, 32, 12, 12), 1000), ((1, 96, 16, 16), -3), ((1, 32, 40, 33), 1)],
 )
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("biased", "silu"), [(False, True), (True, False)])
 def test_the_kernels_do_what_torch_does(shape, mean, silu, layout, biased):
     x = random(*shape, mean=mean).contiguous(memory_format=layout).requires_grad_()
     bias = random(shape[1], seed=4).requires_grad_() if biased else None
@@ -79,7 +78,7 @@ def test_bfloat16_stays_so_and_is_as_near_as_its_digits():
     assert off(y, plain(x.bfloat16(), None, gain, shift, True)) < 4e-3
 
 
-@pytest.mark.parametrize("shape", [(4, 64, 16, 16), (3, 24, 5, 5), (1, 32, 32, 32)])
+@pytest.mark.parametrize("shape", [(2, 64, 16, 16), (3, 24, 5, 5), (1, 32, 24, 24)])
 def test_dropout_drops_its_share_anew_for_each_seed_and_the_gradient_knows_which(shape):
     x, (gain, shift) = random(*shape).requires_grad_(), (random(*shape[:2], seed=seed) for seed in (1, 2))
     seeds = [torch.tensor([number], device=DEVICE) for number in (5, 6)]

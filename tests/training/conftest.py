@@ -46,7 +46,7 @@ def tiny(folder):
             "batch_size": 4,
             "epochs": 6,
             "warmup_steps": 5,
-            "sample_every": 5,
+            "sample_every": 1000,
             "checkpoint_every": 10,
             "device": "cpu",
         }

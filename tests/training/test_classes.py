@@ -51,7 +51,7 @@ def table(run):
 
 
 def test_a_run_learns_its_classes_and_its_files_know_them(go, tiny, two_classes):
-    run, _ = go(tiny(class_conditional=True, epochs=5))
+    run, _ = go(tiny(class_conditional=True, epochs=5, sample_every=5))
     assert table(run).shape == (2, 64) and table(run).any(dim=1).all()
     model = checkpoint.load_model(run.final_path)
     assert model.classes == ("blue", "red") and model.config.network.classes == 2

@@ -74,7 +74,7 @@ def test_a_stop_on_either_side_of_the_switch_changes_no_bit(go, tiny, monkeypatc
     eager, _ = go(tiny(name="eager", compile=False))
     assert not same(result(whole), result(eager)), "else nothing would be tested"
 
-    for stop_at in (1, FIRST - 1, FIRST, FIRST + 1, FIRST + 3):
+    for stop_at in (FIRST - 1, FIRST, FIRST + 1):
         halves, status = go(tiny(name=f"stopped_{stop_at}"), stop_at=stop_at)
         assert status.step == stop_at
         go(halves.config(), resume=True)
@@ -192,6 +192,7 @@ def resumes_to_the_same_bits(go, tiny):
     assert same(result(whole), result(halves))
 
 
+@pytest.mark.slow
 def test_with_torch_s_own_tracing(go, tiny, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(REAL_COMPILE, backend="aot_eager"))
     resumes_to_the_same_bits(go, tiny)

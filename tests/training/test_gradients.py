@@ -257,9 +257,9 @@ def cramped_denoiser(room):
 
 
 def test_a_grid_that_does_not_fit_is_drawn_a_few_at_a_time(go, tiny, monkeypatch):
-    one, _ = go(tiny(name="one", epochs=5))
+    one, _ = go(tiny(name="one", epochs=5, sample_every=5))
     monkeypatch.setattr(previews, "denoiser", cramped_denoiser(10))
-    other, status = go(tiny(name="other", epochs=5))
+    other, status = go(tiny(name="other", epochs=5, sample_every=5))
     assert status.state == "finished" and same(saved_by(one), saved_by(other))
     grids = [run.progress / "quick_epoch_5.png" for run in (one, other)]
     assert pictures.read_recipe(grids[1])["seeds"] == [0, 35]

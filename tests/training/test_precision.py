@@ -45,7 +45,7 @@ def begin_with(monkeypatch, scale):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_a_run_in_float16_learns(go, tiny, optimizer):
-    run, status = go(tiny(batch_size=16, epochs=None, max_steps=60, lr=3e-3, optimizer=optimizer))
+    run, status = go(tiny(batch_size=16, epochs=None, max_steps=30, lr=3e-3, optimizer=optimizer))
     losses = [row["loss"] for row in run.metrics()[0]]
     assert status.state == "finished" and np.mean(losses[-10:]) < 0.75 * losses[0]
     assert saved_by(run)["scaler"]["scale"] == 65536.0

@@ -104,7 +104,7 @@ def test_epochs_of_a_few_pictures_do_not_fill_the_log(go, tiny, monkeypatch):
 def test_a_resumed_run_writes_what_the_stop_would_have_kept_from_being_due(go, tiny):
     """Its rhythm is that of the whole run, not of the steps since the resume."""
     control = StopAt(18)
-    run, status = go(tiny(epochs=10), control=control, report=control.watch)
+    run, status = go(tiny(epochs=10, sample_every=5), control=control, report=control.watch)
     assert status.step == 18
     go(run.config(), resume=True)
     assert run.epoch_path(10).exists() and (run.progress / "quick_epoch_10.png").exists()
@@ -241,7 +241,7 @@ def test_max_steps_ends_a_run_in_mid_epoch_with_a_model(go, tiny):
 
 
 def test_the_network_learns_eight_pictures_by_heart(go, tiny, eight_pictures):
-    """Samples of a network that was shown eight pictures 1,000 times each are those eight pictures.
+    """Samples of a network that was shown eight pictures 800 times each are those eight pictures.
 
     The bound: two different pictures of the eight are at least 45 levels apart in the mean over pixels (checked below), and
     the mean of all eight is over 60 from each; so a sample within 12 levels of one of them can only be that one, drawn
@@ -250,7 +250,7 @@ def test_the_network_learns_eight_pictures_by_heart(go, tiny, eight_pictures):
     """
     config = tiny(
         network=NetworkConfig(width=32, multipliers=(1, 2), blocks=1, patch=2, attention=(1,)), noise_mean=-0.4,
-        batch_size=16, epochs=1000, lr=3e-3, cooldown=0.5, sample_every=10_000, checkpoint_every=10_000,
+        batch_size=16, epochs=800, lr=3e-3, cooldown=0.5, sample_every=10_000, checkpoint_every=10_000,
     )  # fmt: skip
     run, _ = go(config)
     model = checkpoint.load_model(run.final_path)
