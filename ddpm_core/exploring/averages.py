@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ddpm_core.runs import Run
@@ -22,16 +23,26 @@ def made_at(generator: "Generator") -> int:
     return snapshots.latest(Run.of(generator.path))
 
 
-def under(generator: "Generator", length: float, step: int, turn: "Turn" = contextlib.nullcontext) -> "Generator":
-    """The same model with the weights of the average of `length` at `step`; it takes `turn` itself, so do not hold it.
+def possible(generator: "Generator", step: int) -> list[float]:
+    """Those of `LENGTHS` that its run's snapshots can make at `step`, which `made_at` told. Raises `UsageError` if there is none."""
+    from ddpm_core.training import snapshots
 
-    As with the shelf's models, whoever draws with it takes the turn. Raises `UsageError` where the snapshots cannot make this
-    average, `CheckpointError` for a damaged file.
+    return snapshots.possible(Run.of(generator.path), LENGTHS, step)
+
+
+def under(
+    generator: "Generator", lengths: Sequence[float], step: int, turn: "Turn" = contextlib.nullcontext
+) -> Iterator["Generator"]:
+    """The same model with the weights of the averages of `lengths` at `step`, one after the other; it takes `turn` itself
+    when it builds one, so do not hold it.
+
+    As with the shelf's models, whoever draws with them takes the turn. Raises `UsageError` where the snapshots cannot make
+    one of these averages, `CheckpointError` for a damaged file.
     """
     from ddpm_core.generator import Generator
     from ddpm_core.training import snapshots
 
-    weights = snapshots.reconstruct(Run.of(generator.path), length, step)
-    made = Generator(dataclasses.replace(generator.model, weights=weights), generator.path, generator.device, turn)
-    made.turn = contextlib.nullcontext
-    return made
+    for weights in snapshots.reconstruct_each(Run.of(generator.path), lengths, step):
+        made = Generator(dataclasses.replace(generator.model, weights=weights), generator.path, generator.device, turn)
+        made.turn = contextlib.nullcontext
+        yield made

@@ -77,8 +77,7 @@ def _averages(recipe: dict[str, Any], root: Path, turn: "Turn") -> Parts:
                 f"the run {recipe['run']} has trained on since: these averages end at step {recipe['ema_step']:,}, and what it"
                 f" keeps of them ends at step {step:,} now."
             )
-        for length in recipe["ema"]:
-            drawing = averages.under(generator, length, step, turn)
+        for drawing in averages.under(generator, recipe["ema"], step, turn):
             walk = drawing.sample(recipe["seeds"], steps=recipe["steps"], sampler=recipe["sampler"])
             yield Part(1 / len(recipe["ema"]), len(recipe["seeds"]), walk)
 

@@ -5,7 +5,7 @@ is a weighted sum of all steps' weights, its profile says how much each step cou
 good approximation, a sum of those that were kept (Karras et al. 2024, arXiv 2312.02696, section 3.2 and appendix C).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ FIRST = 256  # a run shorter than this is too short to need another average
 MOST = 16  # files; each holds two averages in float16, as many bytes as a model file
 LARGEST_MISFIT = 0.04  # of the squared profile; beyond it the nearest tracked average is about as good an answer
 LENGTHS = (0.01, 0.25)
+ROOM = 2**30  # bytes for averages that are made at once; one that is larger is made alone
 
 # ---- keeping: what lies on the disk is a function of the step alone, so that a resumed run has the same files
 
@@ -79,29 +80,66 @@ def reconstruct(run: Run, length: float, step: int | None = None) -> dict[str, T
 
     Raises `UsageError` if there are no snapshots, or none that can make this average, `CheckpointError` for a damaged file.
     """
-    if not LENGTHS[0] <= length <= LENGTHS[1]:
-        raise UsageError(f"length is {length:g}: choose a number from {LENGTHS[0]:g} to {LENGTHS[1]:g}.")
+    return next(reconstruct_each(run, [length], step))
+
+
+def reconstruct_each(run: Run, lengths: Sequence[float], step: int | None = None) -> Iterator[dict[str, Tensor]]:
+    """What `reconstruct` makes of each of `lengths`, in their order, to the same bits; but each file is read once for as many
+    of them as have room in memory, and reading is nearly all of the work."""
     # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each
     # file has to offer, which is known from its name and the run's settings.
-    lengths = _tracked(run)
     files, state, steps = _offered(run)
     step = steps[-1] if step is None else step
+    shares = [_shares(run, length, steps, step) for length in lengths]
+    at_once = max(1, ROOM // files[-1][0].stat().st_size)  # two averages in float16 are as large as one in float32
+    for first in range(0, len(lengths), at_once):
+        some = shares[first : first + at_once]
+        totals: list[dict[str, Tensor]] = [{} for _ in some]
+        for index, (path, number) in enumerate(files):
+            averages = _read(path, number, _tracked(run))
+            for total, share in zip(totals, some, strict=True):
+                _add(total, averages, share[2 * index : 2 * index + 2], path)
+        if state is not None:
+            for total, share in zip(totals, some, strict=True):
+                _add(total, [state["ema"], state["second_ema"]], share[-2:], run.state_path)
+        while totals:  # and lets go of each
+            yield totals.pop(0)
+
+
+def possible(run: Run, lengths: Sequence[float], step: int) -> list[float]:
+    """Those of `lengths` that `reconstruct` can make at `step`, which is the `latest`. Reads no file of weights.
+
+    Raises `UsageError` if there is none.
+    """
+    steps = sorted({step, *(number for _, number in run.snapshots())})
+    able, refusal = [], None
+    for length in lengths:
+        try:
+            _shares(run, length, steps, step)
+        except UsageError as error:
+            refusal = error
+        else:
+            able.append(length)
+    if not able and refusal is not None:
+        raise refusal
+    return able
+
+
+def _shares(run: Run, length: float, steps: list[int], step: int) -> np.ndarray:
+    """How much of each average of `steps`, two a step, the average of `length` at `step` takes. Raises `UsageError`."""
+    if not LENGTHS[0] <= length <= LENGTHS[1]:
+        raise UsageError(f"length is {length:g}: choose a number from {LENGTHS[0]:g} to {LENGTHS[1]:g}.")
     if step not in steps:  # between them too much is unknown: the wanted profile ends where none of theirs does
         raise UsageError(f"{run.name} has no snapshot of step {step}: choose one of {', '.join(map(str, steps))}.")
+    lengths = _tracked(run)
     profiles = [(number, gamma_from_length(tracked)) for number in steps for tracked in lengths]
     shares, misfit = coefficients(profiles, (step, gamma_from_length(length)))
     if misfit > LARGEST_MISFIT:
         raise UsageError(
-            f"the {len(files)} snapshots of {run.name} cannot make an average of length {length:g} at step {step:,}:"
+            f"the {len(run.snapshots())} snapshots of {run.name} cannot make an average of length {length:g} at step {step:,}:"
             f" choose a length nearer to {min(lengths):g} or {max(lengths):g}, or train on."
         )
-
-    total: dict[str, Tensor] = {}
-    for index, (path, number) in enumerate(files):
-        _add(total, _read(path, number, lengths), shares[2 * index : 2 * index + 2], path)
-    if state is not None:
-        _add(total, [state["ema"], state["second_ema"]], shares[-2:], run.state_path)
-    return total
+    return shares
 
 
 def latest(run: Run) -> int:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddpm_core import pictures, recipes, shelf
-from ddpm_core.errors import UsageError
 from ddpm_core.exploring import averages
-from ddpm_core.exploring.averages import LENGTHS
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Pieces, Shown, Told, sampler, whole
 from pages.fields import LARGEST_SEED, MOST_STEPS
@@ -36,26 +34,19 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     model, step = made_by(plain, card), averages.made_at(plain)
     fresh = Pieces()
     drawn: dict[float, np.ndarray] = {}
-    refusal = None
-    for index, length in enumerate(LENGTHS):
-        try:
-            generator = averages.under(plain, length, step, session.turns)
-        except UsageError as error:
-            refusal = error
-            continue
+    lengths = averages.possible(plain, step)
+    generators = averages.under(plain, lengths, step, session.turns)
+    for index, (length, generator) in enumerate(zip(lengths, generators, strict=True)):
         for preview in session.shelf.slices(generator.sample(seeds, **how)):
             last = preview
             fresh.put(length, functools.partial(_average, length, preview))
 
             def show(preview: "Preview" = preview, length: float = length, index: int = index) -> Told:
                 line = t("averages.line", percent=f"{100 * length:g}", step=preview.step, steps=preview.steps)
-                return {"averages": fresh.take(), "done": (index + preview.done) / len(LENGTHS), "line": line}
+                return {"averages": fresh.take(), "done": (index + preview.done) / len(lengths), "line": line}
 
             yield show
         drawn[length] = last.pictures
-    if not drawn:
-        assert refusal is not None
-        raise refusal
     made = np.concatenate(list(drawn.values()))
     recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), ema_step=step, **how)
     files = saved(f"{card.run}_averages_seed{seed}", made, recipe, columns=count)

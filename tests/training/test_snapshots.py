@@ -155,6 +155,29 @@ def test_weights_that_stood_still_come_back_as_they_are(tmp_path):
         torch.testing.assert_close(made["weight"], network.weight.detach(), rtol=1e-3, atol=1e-5)
 
 
+def test_several_at_once_are_the_same_bits_and_each_file_is_read_once(walked, monkeypatch):
+    run, *_ = walked
+    lengths, read = [0.04, 0.07, 0.2], []
+    alone = [snapshots.reconstruct(run, length)["weight"] for length in lengths]
+    load = checkpoint.load_snapshot
+    monkeypatch.setattr(checkpoint, "load_snapshot", lambda path: read.append(path) or load(path))
+    for room, times in ((2**30, 1), (1, 3), (2 * run.snapshots()[-1][0].stat().st_size, 2)):
+        monkeypatch.setattr(snapshots, "ROOM", room)
+        read.clear()
+        made = [weights["weight"] for weights in snapshots.reconstruct_each(run, lengths)]
+        assert all(torch.equal(*pair) for pair in zip(made, alone, strict=True))
+        assert len(read) == times * len(run.snapshots())
+
+
+def test_what_can_be_made_is_known_without_reading_weights(walked, monkeypatch):
+    run, *_ = walked
+    monkeypatch.setattr(checkpoint, "load_snapshot", None)
+    assert snapshots.possible(run, [0.25, 0.05, 0.1], snapshots.latest(run)) == [0.25, 0.05, 0.1]
+    assert snapshots.possible(run, [0.25, 0.1], 256) == [0.1]
+    with pytest.raises(UsageError, match="length 0.25 at step 256"):
+        snapshots.possible(run, [0.25], 256)
+
+
 # ---- what cannot be made, in one line
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ddpm_core import gallery, pictures, recipes
+from ddpm_core.exploring.averages import LENGTHS
 from pages.explorer import KNOWN, averages
 from pages.explorer.stream import Explorers
 
@@ -40,11 +41,11 @@ def follow(shown, every):
 @pytest.mark.parametrize("every", [1, 1000])
 def test_every_average_arrives_drawn_by_its_own_weights(session, run, listen, every):
     told = follow(averages.make(session, HOW), every)
-    assert sorted(told) == list(averages.LENGTHS) and all(each["done"] for each in told.values())
+    assert sorted(told) == list(LENGTHS) and all(each["done"] for each in told.values())
     for length in (0.03, 0.2):
         drawn = listen.tiles(listen.pixels(told[length]["src"]), 16, gap=1)
         assert (drawn == drawn_by(session, run, length, [3, 4], steps=3, sampler="ddim")).all()
-    assert len({each["src"] for each in told.values()}) == len(averages.LENGTHS)
+    assert len({each["src"] for each in told.values()}) == len(LENGTHS)
 
 
 def test_the_file_is_a_grid_with_a_row_an_average_and_a_column_a_seed(session, run, listen):
@@ -53,11 +54,11 @@ def test_the_file_is_a_grid_with_a_row_an_average_and_a_column_a_seed(session, r
     (file,) = told["files"]
     assert file["name"] == "toys_averages_seed3.png"
     recipe = recipes.read_recipe(listen.content(file["href"]))
-    assert (recipe["what"], recipe["seeds"], recipe["ema"]) == ("ema", [3, 4], list(averages.LENGTHS))
+    assert (recipe["what"], recipe["seeds"], recipe["ema"]) == ("ema", [3, 4], list(LENGTHS))
     assert (recipe["sampler"], recipe["steps"], recipes.count(recipe)) == ("ddim", 3, 14)
     assert recipe["ema_step"] == 2304
     drawn = listen.tiles(listen.pixels(file["href"]), 16, gap=2, scale=8)
-    assert (drawn[2:4] == drawn_by(session, run, averages.LENGTHS[1], [3, 4], steps=3, sampler="ddim")).all()
+    assert (drawn[2:4] == drawn_by(session, run, LENGTHS[1], [3, 4], steps=3, sampler="ddim")).all()
     (entry,) = gallery.history(session.root)
     assert (entry.run, entry.what, entry.seed, entry.count) == ("toys", "ema", 3, 14)
     kept = entry.path.read_bytes()
@@ -68,7 +69,7 @@ def test_the_file_is_a_grid_with_a_row_an_average_and_a_column_a_seed(session, r
 def test_what_the_snapshots_cannot_make_is_left_out(session, toy_snapshots):
     toy_snapshots(session.root, "toys", [256, 512])
     told = follow(averages.make(session, HOW), 1)
-    assert 0 < len(told) < len(averages.LENGTHS) and 0.25 not in told
+    assert 0 < len(told) < len(LENGTHS) and 0.25 not in told
     recipe = recipes.read_recipe(gallery.history(session.root)[0].path.read_bytes())
     assert recipe["ema"] == sorted(told)
 
