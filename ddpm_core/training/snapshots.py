@@ -88,6 +88,7 @@ def reconstruct_each(run: Run, lengths: Sequence[float], step: int | None = None
     of them as have room in memory, and reading is nearly all of the work."""
     # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each
     # file has to offer, which is known from its name and the run's settings.
+    tracked = _tracked(run)
     files, state, steps = _offered(run)
     step = steps[-1] if step is None else step
     shares = [_shares(run, length, steps, step) for length in lengths]
@@ -96,7 +97,7 @@ def reconstruct_each(run: Run, lengths: Sequence[float], step: int | None = None
         some = shares[first : first + at_once]
         totals: list[dict[str, Tensor]] = [{} for _ in some]
         for index, (path, number) in enumerate(files):
-            averages = _read(path, number, _tracked(run))
+            averages = _read(path, number, tracked)
             for total, share in zip(totals, some, strict=True):
                 _add(total, averages, share[2 * index : 2 * index + 2], path)
         if state is not None:

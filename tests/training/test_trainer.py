@@ -167,9 +167,9 @@ def test_a_disk_that_is_full_before_the_first_step_is_one_line(go, tiny, monkeyp
 
 @pytest.mark.parametrize("stop_at", [1, 3, 7])
 def test_a_stopped_and_resumed_run_reaches_the_same_bits(go, tiny, stop_at):
-    whole, _ = go(tiny(name="whole"))
+    whole, _ = go(tiny(name="whole", sample_every=5))  # a grid on the way
     control = StopAt(stop_at)
-    halves, status = go(tiny(name="halves"), control=control, report=control.watch)
+    halves, status = go(tiny(name="halves", sample_every=5), control=control, report=control.watch)
     assert status.state == "stopped" and status.step < 12
     go(halves.config(), resume=True)
 
