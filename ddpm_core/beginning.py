@@ -81,10 +81,11 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     finished = status is not None and status.state == "finished"
     if status and config.max_steps and status.step >= config.max_steps and (finished or other_limit):
         raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
-    lifted = lifted and status is not None and status.epoch < status.epochs  # else the limit was not what ended it
+    planned = config.epochs or (status.epochs if status else 0)
+    lifted = lifted and status is not None and status.epoch < planned  # else the limit was not what ended it
     if status and finished and not lifted and not any(changes.get(key) for key in ("epochs", "max_steps")):
-        more = 2 * max(1, status.epochs)
-        raise UsageError(f"{name} is finished, {status.epochs:,} epochs: to go on ask for more, --epochs {more}.")
+        more = 2 * max(1, planned)
+        raise UsageError(f"{name} is finished, {planned:,} epochs: to go on ask for more, --epochs {more}.")
     with run.lock():  # in use? Better now than after reading all pictures
         pass
     return run, config

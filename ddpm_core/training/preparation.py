@@ -42,6 +42,10 @@ class Prepared:
     total_steps: int  # the same, or fewer where it was asked to finish
     notes: list[str]  # lines for a person; `gradients` adds to them until it is told to speak elsewhere
 
+    def epochs_by(self, step: int) -> int:
+        """How many epochs have begun when `step` is made: fewer than planned for a run with a limit of steps."""
+        return min(self.epochs, math.ceil(step * self.config.batch_size / self.batches.pictures))
+
 
 def prepare(
     run: Run, config: RunConfig, data_dir: Path, resume: bool, control: Control, say: Callable[[str], None]

@@ -106,7 +106,7 @@ def _train(
         except OSError as error:
             raise not_written(error) from error
         status = dataclasses.replace(
-            status, state="running", step=state.step, total_steps=total_steps, epochs=ready.epochs,
+            status, state="running", step=state.step, total_steps=total_steps, epochs=ready.epochs_by(total_steps),
             epoch=state.epoch, images=state.images, loss=before.loss if before else None, saved=state.step if resume else None,
             device=devices.describe(state.device), message=" ".join(ready.notes),
         )  # fmt: skip
@@ -140,7 +140,7 @@ def _train(
                 if control.take_finish_request() and state.finish is None and not control.stopping:
                     state.finish = optimizers.cool_down(state.step, ready.planned_steps)
                     total_steps = state.finish[1]
-                    journal.set(total_steps=total_steps)
+                    journal.set(total_steps=total_steps, epochs=ready.epochs_by(total_steps))
                     # True also once it is over: what was said stays in the status.
                     last = plan.in_words(total_steps - state.step, "step")
                     journal.say(f"Asked to finish: over the last {last} the learning rate falls to zero.")

@@ -240,6 +240,12 @@ def test_max_steps_ends_a_run_in_mid_epoch_with_a_model(go, tiny):
     assert run.best_path.exists() and run.final_path.exists()
 
 
+@pytest.mark.parametrize(("settings", "epochs"), [({"epochs": 3}, 3), ({"epochs": 900, "max_steps": 3}, 2)])
+def test_as_many_epochs_are_told_as_will_be_made(go, tiny, settings, epochs):
+    _, status = go(tiny(**settings))
+    assert (status.total_steps, status.epochs) == (2 * 3 if epochs == 3 else 3, epochs)
+
+
 def test_the_network_learns_eight_pictures_by_heart(go, tiny, eight_pictures):
     """Samples of a network that was shown eight pictures 800 times each are those eight pictures.
 
