@@ -92,7 +92,9 @@ def reconstruct_each(run: Run, lengths: Sequence[float], step: int | None = None
     files, state, steps = _offered(run)
     step = steps[-1] if step is None else step
     shares = [_shares(run, length, steps, step) for length in lengths]
-    at_once = max(1, ROOM // files[-1][0].stat().st_size)  # two averages in float16 are as large as one in float32
+    path, _ = files[-1]  # (it may be empty, or dropped meanwhile by a run that trains: reading it says so)
+    size = path.stat().st_size if path.exists() else 0
+    at_once = max(1, ROOM // max(1, size))  # two averages in float16 are as large as one in float32
     for first in range(0, len(lengths), at_once):
         some = shares[first : first + at_once]
         totals: list[dict[str, Tensor]] = [{} for _ in some]

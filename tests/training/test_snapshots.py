@@ -211,6 +211,19 @@ def test_a_damaged_snapshot_is_one_line_with_its_name(tmp_path):
     assert snapshots.reconstruct(run, 0.08)["weight"].shape == (2, 2)
 
 
+def test_a_last_snapshot_that_is_empty_or_dropped_meanwhile_is_one_line(tmp_path, monkeypatch):
+    run = new_run(tmp_path)
+    for step in (256, 512):
+        snapshots.take(run, step, [PowerEMA(nn.Linear(2, 2), 0.1), PowerEMA(nn.Linear(2, 2), 0.05)])
+    listed = run.snapshots()
+    monkeypatch.setattr(Run, "snapshots", lambda self: listed)
+    path = run.snapshot_path(512)
+    path.write_bytes(b"")
+    assert "step_512.pt" in refused(CheckpointError, run, 0.08)
+    path.unlink()
+    assert "step_512.pt" in refused(CheckpointError, run, 0.08)
+
+
 # ---- in a run
 
 
