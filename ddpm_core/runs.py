@@ -51,7 +51,9 @@ class Status:
     busy: float | None = None  # share of the device's time that was used lately; None = not known
     message: str = ""  # one line for a person; why it failed
     pid: int = 0  # of the training process
-    pid_started: float = 0.0  # when that process began: a number is used again, this pair is not
+    pid_started: float = (
+        0.0  # when that process began, as `process_began` tells: a number is used again, this pair is not
+    )
     started: float = 0.0
     updated: float = field(default_factory=time.time)
 
@@ -324,10 +326,22 @@ def _write(path: Path, text: str, durable: bool = False) -> None:
         file.write(text.encode())
 
 
+def process_began(pid: int | None = None) -> float:
+    """Seconds at which the process `pid`, or this one, began, by a clock that nobody sets. Raises `psutil.Error` if it is gone.
+
+    On Linux they count from when the computer started: the kernel notes no other, and what psutil adds moves with the clock
+    (which a virtual machine sets when its host wakes up). Elsewhere they are unix seconds, noted once and for all.
+    """
+    import psutil
+
+    booted = psutil.boot_time() if psutil.LINUX else 0.0
+    return psutil.Process(pid).create_time() - booted
+
+
 def _process_lives(pid: int, started: float) -> bool:
     import psutil
 
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 2.0
+        return abs(process_began(pid) - started) < 2.0
     except (psutil.Error, ValueError, OverflowError, TypeError):
         return False

@@ -14,13 +14,11 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from ddpm_core.beginning import new_run, resume_run
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.hold import Hold
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import Run, Status, process_began
 from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
 from ddpm_core.trajectory import Trails
@@ -70,7 +68,7 @@ class Session:
             self._control = Control(self._training_turns)
             now = time.time()
             self._status = Status(
-                state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=now, updated=now
+                state="preparing", pid=os.getpid(), pid_started=process_began(), started=now, updated=now
             )
             # A daemon: a program that dies must not hang on it. An orderly end goes through `close`, which saves and waits.
             self._thread = threading.Thread(

@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import torch
 
 from ddpm_core import devices
 from ddpm_core.config import RunConfig
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import Run, Status, process_began
 from ddpm_core.training import cadence, plan, previews, snapshots
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
@@ -66,7 +65,7 @@ def train(
 def _train(
     run: Run, config: RunConfig, data_dir: Path, resume: bool, control: Control, report: Callable[[Status], None]
 ) -> Status:
-    status = Status(state="preparing", pid=os.getpid(), pid_started=psutil.Process().create_time(), started=time.time())
+    status = Status(state="preparing", pid=os.getpid(), pid_started=process_began(), started=time.time())
     try:
         ready = prepare(
             run, config, data_dir, resume, control, lambda far: report(dataclasses.replace(status, message=far))

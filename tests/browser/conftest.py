@@ -1,6 +1,7 @@
 """One studio and one browser for all browser tests; each test gets a fresh page that must stay at home and make no errors."""
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -14,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from PIL import Image
 
 from ddpm_core.config import preset
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import Run, Status, process_began
 
 HERE = Path(__file__).resolve().parents[2]
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -180,11 +180,10 @@ class LiveRun:
         self.tell()
 
     def tell(self, message: str = "") -> None:
-        me = psutil.Process()
         status = Status(
             state=self.state, step=self.steps, total_steps=2000, epoch=self.steps // 70, epochs=28,
             images=64 * self.steps, images_per_second=500.0, seconds_left=90.0, loss=0.2, device="processor, 2 cores",
-            message=message, pid=me.pid, pid_started=me.create_time(), started=time.time(),
+            message=message, pid=os.getpid(), pid_started=process_began(), started=time.time(),
         )  # fmt: skip
         self.run.write_status(status)
 

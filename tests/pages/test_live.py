@@ -5,7 +5,6 @@ import os
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
@@ -13,7 +12,7 @@ from starlette.testclient import TestClient
 
 from ddpm_core.config import preset
 from ddpm_core.errors import UsageError
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import Run, Status, process_began
 from pages.live import Live
 
 
@@ -39,7 +38,6 @@ def make_run(root: Path, name: str, state: str = "finished", steps: int = 40, al
     for i in range(1, steps + 1):
         row = {"step": 10 * i, "epoch": i / 10, "images": 640 * i, "loss": 1 / i, "lr": 1e-3, "grad_norm": 1.0}
         run.append_metrics(row | {"images_per_second": 500.0, "seconds": i * 0.5})
-    me = psutil.Process()
     run.write_status(
         Status(
             state=state,
@@ -50,8 +48,8 @@ def make_run(root: Path, name: str, state: str = "finished", steps: int = 40, al
             images=640 * steps,
             images_per_second=500.0,
             loss=1 / steps,
-            pid=me.pid if alive else 2**22 + 1,
-            pid_started=me.create_time(),
+            pid=os.getpid() if alive else 2**22 + 1,
+            pid_started=process_began(),
         )
     )
     for path in (
