@@ -1,11 +1,13 @@
 """Which machine a figure comes from, and whether something else was using it at the time."""
 
+import contextlib
 import datetime
 import os
 import platform
 import subprocess
 import time
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def device_of(name: str) -> torch.device:
 
 
 def describe(command: str, device: torch.device) -> dict[str, Any]:
-    """What stands beside every committed figure: processor, cores, device, torch, date, command, commit."""
+    """What stands beside every committed figure: processor, cores, device, versions, date, command, commit."""
     return {
         "date": datetime.date.today().isoformat(),
         "command": command,
@@ -45,6 +47,7 @@ def describe(command: str, device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "packages": _versions(),
         "bfloat16": devices.bfloat16_pays(device),
     }
 
@@ -55,6 +58,15 @@ def in_words(machine: dict[str, Any]) -> str:
     if not machine["device"].startswith("processor"):
         return f"{machine['device']} ({machine['processor']}, {cores})"
     return f"{machine['processor']}, {cores}{'' if machine['bfloat16'] else ', no bfloat16'}"
+
+
+def _versions() -> dict[str, str]:
+    """Of the peers and of what measures distances, as far as they are installed."""
+    found = {}
+    for name in ("diffusers", "denoising-diffusion-pytorch", "torchmetrics"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _processor() -> str:

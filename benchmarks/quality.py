@@ -7,8 +7,9 @@ without bfloat16, quality_cuda/ on a card). One that is there already is kept, a
 goes on. `--anew` measures all again. Rounds are interleaved: all methods with the first seed, then all with the second.
 
 The clock runs during training steps only, not while pictures are made for a distance. A step that took more than 1.25 times
-the running median counts as that much and is told as clipped: so a program that wakes up beside changes nobody's result.
-(Load that lasts moves the median itself; `others` in the JSON is the share of the time that other programs used.)
+the running median counts as that much and is told as clipped: a program that wakes up beside costs a run a quarter of a step
+at most. (What is shorter than that counts in full, as it mostly is in a peer's step of three seconds.) Load that lasts moves the
+median itself; `others` in the JSON is the share of the time that other programs used: where it is a tenth, measure the run again.
 
 Pictures are made from the averaged weights in `--steps` network calls, ours and the tuned peers' by one sampler, the peers' at their
 defaults by their own. Ours are drawn once more at the end as the studio draws them. Distances are those of
@@ -106,9 +107,10 @@ def run(
     """Trains one method with one seed, judges it, writes its JSON and its grid; returns what is in the JSON."""
     device = machine.device_of(options.device)
     minutes, size = options.minutes, options.size
-    method = make(key, images, options.dataset, size, seed, device)
-    if isinstance(method, Theirs):
-        method = make(key, images, options.dataset, size, seed, device, _promised_steps(method, minutes))
+    method, promised = make(key, images, options.dataset, size, seed, device), None
+    if isinstance(method, Theirs):  # its schedules end with the run
+        promised = _promised_steps(method, minutes)
+        method = make(key, images, options.dataset, size, seed, device, promised)
     seen: list[dict[str, Any]] = []
 
     def judge(seconds: float, steps: int, loss: float) -> np.ndarray:
@@ -152,6 +154,7 @@ def run(
         "samples": options.samples,
         "sampling_steps": options.steps,
         "marks": seen,
+        "promised_steps": promised,
         "machine": machine.describe(options.command, device),
     }
     if isinstance(method, Ours) and isinstance(method.network, UNet):  # the studio draws with no peer's network

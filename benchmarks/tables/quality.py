@@ -72,13 +72,15 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         "KD": _plain(floor["kernel"]),
     }
     clipped = sum(run["clipped_laps"] for run in runs) / sum(run["laps"] for run in runs)
+    left_out = max(run["wall_seconds"] - 60 * run["minutes"] for run in runs)
     lines = [
         f"**{TITLES.get(first['dataset'], first['dataset'])}, {first['size']} px, {first['minutes']:g} minutes each**",
         "",
         *grid([*rows, floor_row]),
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
-        f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that."
+        f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that, which left out"
+        f" {left_out:.0f} s of the run that was disturbed most."
         f"{_by_which(runs)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"

@@ -190,6 +190,12 @@ def test_the_watch_tells_others_work_from_our_own():
     assert load.wall >= 0 and load.others >= 0
 
 
+def test_a_figure_knows_which_peers_it_stands_beside():
+    diffusers = pytest.importorskip("diffusers")
+    packages = machine.describe("command", CPU)["packages"]
+    assert packages["diffusers"] == diffusers.__version__ and packages["torchmetrics"]
+
+
 def test_unknown_names_are_one_line_with_a_fix():
     with pytest.raises(UsageError, match="diffusers_tuned"):
         throughput.chosen("nothing")
