@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import torch
 
+from ddpm_core import room
 from ddpm_core.cards import advice as advice  # "why is my card not used?" is asked here
 from ddpm_core.cards import has_kernels, other_build
 from ddpm_core.errors import UsageError
@@ -68,8 +69,8 @@ def usage(device: torch.device) -> dict[str, Any]:
         with contextlib.suppress(Exception):  # no such library, or a card that does not tell
             busy = torch.cuda.utilization(device) / 100
         return {"memory": total - free, "memory_total": total, "busy": busy}
-    own, machine = psutil.Process().memory_info().rss, psutil.virtual_memory().total
-    return {"memory": own, "memory_total": machine, "busy": psutil.cpu_percent(None) / 100}
+    own = psutil.Process().memory_info().rss
+    return {"memory": own, "memory_total": room.total(), "busy": psutil.cpu_percent(None) / 100}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ddpm_core import room
 from ddpm_core.data.skipped import BROKEN_SHARE, too_many
 from ddpm_core.data.source import Broken, Progress, Source, Teller
 from ddpm_core.errors import DataError
@@ -137,10 +138,8 @@ def _decode(
 
 
 def _decode_into_memory(path: Path, source: Source, size: int, progress: Progress | None, why: str) -> Pictures:
-    import psutil
-
     needed = _bytes(source, size)
-    if needed > psutil.virtual_memory().available / 2:
+    if needed > room.left() / 2:
         raise DataError(
             f"{source.info.title} at {size} px needs {needed / 1e9:.1f} GB in {path.parent}, which cannot be written"
             f" ({why}): make room there, or choose a smaller size."

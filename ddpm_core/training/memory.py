@@ -7,13 +7,11 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
-from ddpm_core import devices
+from ddpm_core import devices, room
 from ddpm_core.config import NETWORKS, SIZES, RunConfig, preset
 from ddpm_core.data.places import SHARE_OF_DEVICE
 from ddpm_core.network import convolution
@@ -248,7 +246,7 @@ def free(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + unused + ON_A_CARD.bytes
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return int(min(psutil.virtual_memory().available, _left_in_container()))
+    return room.left()
 
 
 def all_of(device: torch.device) -> int:
@@ -257,18 +255,7 @@ def all_of(device: torch.device) -> int:
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "mps":
         return torch.mps.recommended_max_memory()
-    return psutil.virtual_memory().total
-
-
-def _left_in_container() -> float:
-    """What a container may still take: the system's own figure does not know its limit (Linux, control groups 2)."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
-        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return limit - used + int(facts["inactive_file"])  # what of files is kept only in case it is read again
-    except (OSError, ValueError, KeyError):  # no such file, or "max"
-        return math.inf
+    return room.total()
 
 
 def _choices(config: RunConfig) -> Iterator[int]:

@@ -33,6 +33,11 @@ def room(monkeypatch):
     return make
 
 
+def test_a_containers_limit_counts_where_pictures_would_be_in_memory(monkeypatch):
+    monkeypatch.setattr(places.room, "left", lambda: 100)
+    assert (places.choose(50, CPU), places.choose(51, CPU)) == ("memory", "disk")
+
+
 @pytest.mark.parametrize("trained", [None, torch.arange(3, 47)])
 def test_three_places_give_the_same_batches(images, trained):
     everywhere = [Batches(images, 40, 3, CPU, trained=trained, data_on=place) for place in ("device", "memory", "disk")]
