@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor, nn
 
-from ddpm_core import atomic, seal
-from ddpm_core.errors import CheckpointError
+from ddpm_core import atomic, devices, seal
+from ddpm_core.errors import CheckpointError, StudioError
 
 VERSION = 1  # of the layout in checkpoint.py; a reader refuses a higher one
 MODEL, STATE, SNAPSHOT = "ddpm-studio model", "ddpm-studio state", "ddpm-studio snapshot"
@@ -68,7 +68,8 @@ def check_plain(value: Any, where: str) -> None:
 
 def read(path: Path, kind: str) -> dict[str, Any]:
     """The content of a file of this kind (MODEL, STATE or SNAPSHOT) on the CPU, and under "seal" its sha256. Raises
-    CheckpointError (one line: what is wrong, where, the fix) for anything else."""
+    CheckpointError (one line: what is wrong, where, the fix) for anything else, a plain StudioError where
+    there is not enough memory."""
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
@@ -96,7 +97,12 @@ def read(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(
             f"cannot read {path} ({error.strerror or error}): check the file's permissions."
         ) from None
-    except Exception:  # a crafted archive raises a dozen kinds of error in torch.load
+    except Exception as error:  # a crafted archive raises a dozen kinds of error in torch.load
+        if devices.is_out_of_memory(error):  # no fault of the file's, which must not be put aside for it
+            size = path.stat().st_size / 1e9
+            raise StudioError(
+                f"{path} ({size:.1f} GB) does not fit into memory: close other programs, then try again."
+            ) from None
         raise CheckpointError(
             f"{path} holds more than tensors and plain values, or is damaged; it was not loaded."
         ) from None

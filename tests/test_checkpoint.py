@@ -14,7 +14,7 @@ from torch import nn
 from ddpm_core import archive, atomic, checkpoint, recipes
 from ddpm_core.checkpoint import Model, load_model, load_weights, save_model, save_state
 from ddpm_core.config import RunConfig, preset
-from ddpm_core.errors import CheckpointError
+from ddpm_core.errors import CheckpointError, StudioError
 
 
 def load_state(path: Path, said: list | None = None) -> dict:
@@ -363,6 +363,24 @@ def test_a_damaged_state_falls_back_and_is_kept_aside(tmp_path):
     save_state(path, {"step": 3})  # must not push anything damaged over the good one
     path.unlink()
     assert load_state(path, said) == {"step": 1}
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    for step in (1, 2):
+        save_state(path, {"step": step})
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def no_room(*args, **kwargs):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", no_room)
+        with pytest.raises(StudioError, match=r"last\.pt \(0\.0 GB\) does not fit into memory: close") as caught:
+            load_state(path)
+    assert not isinstance(caught.value, CheckpointError), "or the file would be put aside for a damaged one"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert load_state(path) == {"step": 2}
 
 
 def test_no_usable_state_changes_nothing(tmp_path):
