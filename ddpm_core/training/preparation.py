@@ -123,7 +123,8 @@ def _last_step(run: Run, state: TrainingState, planned_steps: int, epochs: int) 
     # A cool-down that is over counts no more where the run is finished, or has been made longer since: it had more steps to go then.
     if state.step >= cooled_down_at and (before is None or had_finished or before.total_steps != cooled_down_at):
         state.finish = None
-    total_steps = state.finish[1] if state.finish else planned_steps
+    # A limit that is lower now ends a cool-down before its end.
+    total_steps = min(state.finish[1], planned_steps) if state.finish else planned_steps
     if state.step >= total_steps and had_finished:
         raise UsageError(
             f"{run.name} is finished: it has made all of its {state.step:,} steps."

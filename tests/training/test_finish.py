@@ -65,6 +65,13 @@ def test_stopped_while_it_cools_down_it_reaches_the_same_weights(go, tiny):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_lower_limit_ends_it_on_the_way(go, tiny):
+    run, status = go(tiny(epochs=500), FinishAtOnce(stop=7))
+    limited = dataclasses.replace(run.config(), max_steps=status.step + 5)
+    _, status = go(limited, Control(), resume=True)
+    assert (status.state, status.step, status.total_steps) == ("finished", limited.max_steps, limited.max_steps)
+
+
 def test_a_run_that_was_finished_can_be_made_longer(go, tiny):
     run, _ = go(tiny(epochs=500), FinishAtOnce())
     longer = dataclasses.replace(run.config(), epochs=1000, max_steps=60)
