@@ -150,6 +150,15 @@ class Session:
         """The session's run, the present or the last one, and its status; (None, None) before the first."""
         return self._run, self._status
 
+    def status_of(self, run: Run) -> Status | None:
+        """What the run's folder says, or this session if it knows better: that a resume failed or is beginning, or how a run ended
+        whose disk was too full to write it down."""
+        stored = run.status()
+        own, status = self.current()
+        if own is None or own.name != run.name or status is None:
+            return stored
+        return status if stored is None or status.updated >= stored.updated else stored
+
     def close(self) -> None:
         """Stops, saves and waits."""
         self.stop()

@@ -36,7 +36,7 @@ def present(session: "Session") -> list[Any]:
         except StudioError:
             pass
     updates: list[Any] = [gr.skip()] * len(FIELDS)
-    updates[FIELDS.index("start_from")] = gr.update(choices=start_choices(session.root))
+    updates[FIELDS.index("start_from")] = gr.update(choices=start_choices(session))
     return updates
 
 
@@ -74,15 +74,15 @@ def epochs(session: "Session", dataset: Any) -> Any:
         return gr.skip()
 
 
-def start_choices(root: Path) -> list[tuple[str, str]]:
+def start_choices(session: "Session") -> list[tuple[str, str]]:
     """What a run can start from: (words, value)."""
     choices = [(t("training.from.nothing"), SCRATCH)]
-    for run in all_runs(root):
-        status = run.status()
+    for run in all_runs(session.root):
+        status = session.status_of(run)
         if run.can_resume() and (status is None or status.state not in ALIVE):
             step = number(status.resumes_from if status else 0)
             choices.append((t("training.from.resume", run=run.name, step=step), f"resume/{run.name}"))
-    for run in all_runs(root):
+    for run in all_runs(session.root):
         choices += [
             (t("training.from.model", run=run.name, file=path.name), f"model/{run.name}/{path.name}")
             for path in run.models()[:1]
@@ -115,5 +115,5 @@ def _filled_form(
     shown["epochs"] = settings.epochs or epochs(session, settings.dataset)
     shown["name"] = "" if new_name or not frozen else settings.name
     updates = {key: gr.update(value=value, interactive=key in changeable or not frozen) for key, value in shown.items()}
-    updates["start_from"] = gr.update(value=chosen, choices=start_choices(session.root))
+    updates["start_from"] = gr.update(value=chosen, choices=start_choices(session))
     return [updates[key] for key in FIELDS]

@@ -123,7 +123,7 @@ class Live:
     def run(self, request: Request) -> Response:
         """Everything told about one run but its charts."""
         run = self._find(request)
-        status = self._latest(run)
+        status = self.session.status_of(run)
         series = self._read(run)
         numbers: dict[str, Any] = (
             _numbers(status) if status else {"state": "unknown", "step": 0, "images": 0, "message": ""}
@@ -226,16 +226,8 @@ class Live:
         own, _ = self.session.current()
         if own is not None and all(run.name != own.name for run in runs):
             runs.append(own)
-        known = [(run, self._latest(run)) for run in runs]
+        known = [(run, self.session.status_of(run)) for run in runs]
         return sorted(known, key=lambda pair: -(pair[1].updated if pair[1] else pair[0].last_active()))
-
-    def _latest(self, run: Run) -> Status | None:
-        """What the folder says, or our own session if it knows better: that a resume failed, or that one is beginning."""
-        stored = run.status()
-        own, status = self.session.current()
-        if own is not None and own.name == run.name and status is not None:
-            return status if stored is None or status.updated >= stored.updated else stored
-        return stored
 
     def _find(self, request: Request) -> Run:
         name = request.path_params["name"]

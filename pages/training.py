@@ -48,7 +48,7 @@ def build(session: "Session") -> gr.Button:
                     batch_size = _number("batch_size", DEFAULT.batch_size)
                     seed = _number("seed", DEFAULT.seed)
                 start_from = gr.Dropdown(
-                    filling.start_choices(session.root),
+                    filling.start_choices(session),
                     value=filling.SCRATCH,
                     elem_id="start_from",
                     **_words("start_from"),
@@ -100,7 +100,7 @@ def build(session: "Session") -> gr.Button:
     dataset.input(lambda chosen: filling.epochs(session, chosen), dataset, epochs, **quiet)
     for choice in (size, model):
         choice.input(filling.recipe, [size, model], [batch_size, lr], **quiet)
-    start_from.focus(lambda: gr.update(choices=filling.start_choices(session.root)), outputs=start_from, **quiet)
+    start_from.focus(lambda: gr.update(choices=filling.start_choices(session)), outputs=start_from, **quiet)
     start_from.input(lambda chosen: filling.from_choice(session, chosen), start_from, form, **quiet)
     begun = start.click(
         lambda *filled: launch.begin(session, *filled), form, [message, watch], trigger_mode="once", **quiet

@@ -1,5 +1,7 @@
 """Training in the background, as the page drives it."""
 
+import errno
+import os
 import threading
 import time
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.errors import CheckpointError, DataError, UsageError
-from ddpm_core.runs import Status
+from ddpm_core.runs import Run, Status
 from ddpm_core.session import ENDED, Session
 
 
@@ -215,6 +217,21 @@ def test_a_fault_in_the_background_is_told_and_the_next_run_starts(session, monk
     session.close()
     session.start(settings(session, name="next", max_steps=1))
     wait(session, lambda status: status.state == "finished")
+
+
+def test_a_run_whose_disk_is_full_has_ended_though_its_folder_cannot_say_so(session, monkeypatch):
+    run = session.start(settings(session))
+    wait(session, lambda status: status.step >= 1)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Run, "append_metrics", full)
+    monkeypatch.setattr(Run, "write_status", full)
+    wait(session, lambda status: status.state == "failed")
+    assert run.status().state == "running", "nothing could be written"
+    assert session.status_of(run).state == "failed"
+    assert session.status_of(Run(session.root, "another")) is None
 
 
 def test_a_mistake_found_in_the_background_is_one_line(session, capsys):

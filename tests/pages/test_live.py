@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from ddpm_core.config import preset
 from ddpm_core.errors import UsageError
 from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.session import Session
 from pages.live import Live
 
 
@@ -24,6 +25,8 @@ class FakeSession:
         self.now = (None, None)
         self.held = False
         self.asked: list[str] = []
+
+    status_of = Session.status_of
 
     def current(self):
         return self.now

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 from ddpm_core import config
 from ddpm_core.config import preset
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.session import Session
 from pages import filling, launch
 
 FORM = {
@@ -33,6 +35,8 @@ class FakeSession:
     def start(self, settings, **how):
         self.started.append((settings, how))
         return Run(self.root, settings.name)
+
+    status_of = Session.status_of
 
     def current(self):
         return None, None
@@ -184,14 +188,24 @@ def test_the_whole_plan_is_told_fact_by_fact(session, tmp_path):
     assert [card["card"] for card in whole["cards"]] == ["6 GB", "8 GB", "12 GB", "24 GB"]
 
 
-def test_start_choices_offer_what_can_be_done(tmp_path):
-    assert [value for _, value in filling.start_choices(tmp_path)] == ["scratch"]
-    saved_run(tmp_path)
-    assert [value for _, value in filling.start_choices(tmp_path)] == [
-        "scratch",
-        "resume/old",
-        "model/old/ddpm_best.pt",
-    ]
+def choices(session):
+    return [value for _, value in filling.start_choices(session)]
+
+
+def test_start_choices_offer_what_can_be_done(session):
+    assert choices(session) == ["scratch"]
+    saved_run(session.root)
+    assert choices(session) == ["scratch", "resume/old", "model/old/ddpm_best.pt"]
+
+
+def test_a_run_that_could_not_write_its_end_can_go_on(session):
+    """Its folder says that it runs, and the process that it names, this one, lives."""
+    run = saved_run(session.root)
+    status = Status(state="running", step=120, pid=os.getpid(), pid_started=process_began())
+    run.write_status(status)
+    assert choices(session) == ["scratch", "model/old/ddpm_best.pt"]
+    session.current = lambda: (run, dataclasses.replace(status, state="failed", updated=status.updated + 1))
+    assert choices(session) == ["scratch", "resume/old", "model/old/ddpm_best.pt"]
 
 
 def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
