@@ -58,13 +58,14 @@ def keep(path: Path, content: bytes, what: str) -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """os.replace, patient with Windows, where it fails while another program reads the target (a virus scanner, the page)."""
-    for attempt in range(20):
+    """os.replace, patient with Windows, where it fails while another program reads the target (a virus scanner, or the page, which
+    takes seconds for a large one)."""
+    for attempt in range(60):
         try:
             os.replace(source, target)
             return
         except PermissionError:
-            if os.name != "nt" or attempt == 19:
+            if os.name != "nt" or attempt == 59:
                 raise
             time.sleep(0.01 * (attempt + 1))
 

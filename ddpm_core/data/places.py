@@ -11,11 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
-from ddpm_core import devices
+from ddpm_core import devices, room
 from ddpm_core.errors import UsageError
 
 SHARE_OF_DEVICE = 0.3  # of the device's free memory is what the pictures may take; the network needs the rest
@@ -68,7 +67,7 @@ def choose(size: int, device: torch.device) -> str:
     """The first place with room for `size` bytes. A processor's memory is its device."""
     if device.type != "cpu" and size <= SHARE_OF_DEVICE * free_on(device):
         return "device"
-    return "memory" if size <= SHARE_OF_MEMORY * psutil.virtual_memory().available else "disk"
+    return "memory" if size <= SHARE_OF_MEMORY * room.left() else "disk"
 
 
 def free_on(device: torch.device) -> float:
@@ -125,7 +124,8 @@ class ReadAhead:
     def _arrived(self, chosen: Tensor, tasks: list[Future]) -> Tensor:
         for task in tasks:
             task.result()
-        return chosen.to(self.device, non_blocking=True)
+        # Only a card waits for what it has not copied yet before the memory is used again.
+        return chosen.to(self.device, non_blocking=self.device.type == "cuda")
 
 
 def send(few: Tensor, device: torch.device) -> Tensor:

@@ -51,6 +51,8 @@ class Rehearsal:
         self.learn(pictures) if pictures else self.update()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
         return time.perf_counter() - start
 
 

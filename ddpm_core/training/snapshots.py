@@ -5,6 +5,7 @@ is a weighted sum of all steps' weights, its profile says how much each step cou
 good approximation, a sum of those that were kept (Karras et al. 2024, arXiv 2312.02696, section 3.2 and appendix C).
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def thin(run: Run, step: int) -> None:
     keep = set(kept(step))
     for path, number in run.snapshots():
         if number not in keep:
-            path.unlink(missing_ok=True)
+            # On Windows a file that somebody reads stays; it goes at the next time.
+            with contextlib.suppress(PermissionError):
+                path.unlink(missing_ok=True)
 
 
 def take(run: Run, step: int, averages: Sequence[WeightAverage]) -> None:
@@ -235,7 +238,7 @@ def _read(path: Path, number: int, lengths: tuple[float, float]) -> list[dict[st
 def _add(total: dict[str, np.ndarray], averages: list[dict[str, Tensor]], shares: np.ndarray, path: Path) -> None:
     """Adds the shares of one step's averages to `total`, in float32.
 
-    By numpy, which uses one thread: torch's, who wait for each other at each of many small tensors, took 20 times as long
+    By numpy, which uses one thread: torch's, who wait for each other at each of many small tensors, took ten times as long
     where a run trained beside them on the same two cores.
     """
     for average, share in zip(averages, shares.astype(np.float32), strict=True):

@@ -1,6 +1,7 @@
 """Averages of any length from small copies of two: the keep-rule, the maths against directly tracked ones, and the files."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,25 @@ def test_what_a_run_writes_and_drops_is_what_the_rule_says(tmp_path):
     for step in (19_000, 18_432, 16_384, 255):
         snapshots.thin(run, step)
         assert {number for _, number in run.snapshots()} <= set(snapshots.kept(step))
+
+
+def test_a_snapshot_that_somebody_reads_on_windows_goes_at_the_next_time(tmp_path, monkeypatch):
+    run, network = new_run(tmp_path), nn.Linear(2, 2)
+    for step in (256, 512):
+        snapshots.take(run, step, [PowerEMA(network, 0.1)] * 2)
+    unlink = Path.unlink
+
+    def held(path, missing_ok=False):
+        if path == run.snapshot_path(512):
+            raise PermissionError(13, "it is being used by another process")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", held)
+        snapshots.thin(run, 300)
+    assert [step for _, step in run.snapshots()] == [256, 512]
+    snapshots.thin(run, 300)
+    assert [step for _, step in run.snapshots()] == [256]
 
 
 def test_a_snapshot_takes_two_bytes_a_weight_and_average(tmp_path):
