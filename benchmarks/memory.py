@@ -5,7 +5,7 @@
 
 Every row has a process of its own. On a card the memory is torch's own largest sum of blocks, on a processor how much the process
 grew beyond the program itself. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the forecast's trial just
-before. Writes benchmarks/results/memory.json, on a card memory_cuda.json.
+before. Writes benchmarks/results/memory.json, on a card memory_cuda.json, on a processor without bfloat16 memory_float32.json.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each row trains for its pace")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--output", type=Path, help="instead of results/memory.json, on a card memory_cuda.json")
+    parser.add_argument("--output", type=Path, help="instead of the usual file in results/")
     options = parser.parse_args(argv)
     found: dict[str, dict[str, Any]] = {}
     try:

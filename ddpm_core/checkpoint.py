@@ -62,7 +62,8 @@ def save_model(path: Path | str, model: Model) -> None:
 
 
 def load_model(path: Path | str) -> Model:
-    """Reads a model file onto the CPU. Raises CheckpointError (one line: what is wrong, where, the fix) for anything else."""
+    """Reads a model file onto the CPU. Raises CheckpointError (one line: what is wrong, where, the fix) for anything else, a plain
+    StudioError where there is not enough memory."""
     path = Path(path)
     content = archive.read(path, MODEL)
     try:
@@ -139,7 +140,7 @@ def load_state(path: Path | str, say: Callable[[str], None] = warnings.warn) -> 
     """Reads a run's newest proven state onto the CPU; falls back to the one before and tells it to `say`.
 
     A damaged newest file is kept as `last.damaged.pt`, so that the next save does not push it over the good one. Raises
-    CheckpointError if no state can be used.
+    CheckpointError if no state can be used, a plain StudioError where there is not enough memory for one.
     """
     path = Path(path)
     complaints = []
@@ -169,7 +170,8 @@ def save_snapshot(path: Path | str, content: dict[str, Any]) -> None:
 
 
 def load_snapshot(path: Path | str) -> dict[str, Any]:
-    """Reads a snapshot onto the CPU. Raises CheckpointError if it is damaged or no snapshot."""
+    """Reads a snapshot onto the CPU. Raises CheckpointError if it is damaged or no snapshot, a plain StudioError where there is not
+    enough memory."""
     return archive.read(Path(path), SNAPSHOT)
 
 

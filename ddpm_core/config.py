@@ -187,7 +187,7 @@ class RunConfig:
     checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
     snapshots: bool = True  # keep small copies of the weight averages, from which averages of other lengths can be made
     seed: int = 0  # of weights, data order, noise and sample grids: the same seed gives the same run
-    amp: bool = True  # bfloat16 arithmetic where the device is good at it; weights stay float32
+    amp: bool = True  # bfloat16 arithmetic where the device is good at it, float16 on older cards; weights stay float32
     compile: bool = True  # recorded steps and torch.compile where they pay (NVIDIA cards); never on a processor
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     data_on: str = "auto"  # where the pictures wait: "device", "memory" or "disk"; "auto" = the first that has room

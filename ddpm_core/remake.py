@@ -14,7 +14,7 @@ from ddpm_core import recipes, shelf
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.exploring import parts as explored
-from ddpm_core.exploring.stop import Part
+from ddpm_core.stop import Part
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Preview, Turn

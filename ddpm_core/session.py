@@ -30,7 +30,7 @@ ENDED = ("finished", "stopped", "failed", "interrupted")
 class Session:
     """Trains runs under `root` (the folder of checkpoints/, samples/ and training_progress/), one after the other.
 
-    Every method returns at once, except `close`. All may be called from any thread. `turns` is the lock under which
+    Every method returns at once, except `close` and `quiet`. All may be called from any thread. `turns` is the lock under which
     training steps and picture making share the device.
     """
 

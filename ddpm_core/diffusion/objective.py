@@ -14,7 +14,7 @@ from ddpm_core.diffusion.schedule import log_sigma
 from ddpm_core.errors import UsageError
 
 Level = Tensor | float
-# network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W); while training perhaps with a third argument, labels (B, LABELS), and
+# network(x (B, C, H, W), log_sigma (B,)) -> (B, C, H, W); while training perhaps with a third argument, labels (B, AUGMENT_LABELS), and
 # where it knows classes with classes=, int64 (B,), -1 for a picture whose class is not told
 Network = Callable[..., Tensor]
 Denoise = Callable[[Tensor, float, float], Tensor]  # denoise(x (B, C, H, W), alpha, sigma) -> x0 (B, C, H, W)

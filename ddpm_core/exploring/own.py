@@ -13,7 +13,7 @@ import numpy as np
 from ddpm_core import pictures
 from ddpm_core.config import SPACING_OF
 from ddpm_core.errors import UsageError
-from ddpm_core.exploring.stop import Stop
+from ddpm_core.stop import Stop
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from ddpm_core import own_pictures
 from ddpm_core.config import SAMPLERS
 from ddpm_core.errors import UsageError
 from ddpm_core.exploring import averages, own, steps
-from ddpm_core.exploring.stop import Part
 from ddpm_core.making import story
+from ddpm_core.stop import Part
 
 if TYPE_CHECKING:
     from ddpm_core.generator import Generator, Turn

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ddpm_core import pictures
-from ddpm_core.exploring.stop import Stop
+from ddpm_core.stop import Stop
 
 if TYPE_CHECKING:
     from torch import Tensor

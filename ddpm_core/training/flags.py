@@ -13,7 +13,8 @@ examples:
   python train_high_res.py --dataset=imagenet --size=96      STL-10, a small stand-in for ImageNet
   python train_high_res.py --dataset=~/Pictures/cats --size=64 --name cats
   python train_high_res.py --resume --name cats              goes on where it was stopped (Ctrl-C)
-  python train_high_res.py --resume --name cats --epochs=100 makes a finished run longer
+  python train_high_res.py --resume --name cats --epochs=3000
+                                                             makes a finished run longer
   python train_high_res.py --dataset=cats.zip --size=128 --from-model checkpoints/cats/ddpm_best.pt
                                                              larger pictures, grown from a trained smaller model
   python train_high_res.py --dataset=cifar10 --size=128 --plan

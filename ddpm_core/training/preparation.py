@@ -125,9 +125,9 @@ def _last_step(run: Run, state: TrainingState, planned_steps: int, epochs: int) 
         state.finish = None
     # A limit that is lower now ends a cool-down before its end.
     total_steps = min(state.finish[1], planned_steps) if state.finish else planned_steps
-    if state.step >= total_steps and had_finished:
+    if state.step >= total_steps and before is not None and had_finished:
         raise UsageError(
             f"{run.name} is finished: it has made all of its {state.step:,} steps."
-            f" To go on, ask for more: --resume --epochs {2 * epochs}."
+            f" To go on, ask for more: --resume --epochs {2 * max(epochs, before.epoch)}."
         )
     return total_steps

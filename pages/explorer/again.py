@@ -8,8 +8,8 @@ import numpy as np
 
 from ddpm_core import gallery, pictures, recipes, remake, sheet
 from ddpm_core.errors import UsageError
-from ddpm_core.exploring.stop import Drawn
 from ddpm_core.gallery import Difference
+from ddpm_core.stop import Drawn
 from pages import drawing
 from pages.explorer.stream import Asked, Shown, Told
 from pages.texts import number, t

@@ -12,7 +12,7 @@ import numpy as np
 from ddpm_core import pictures, recipes, shelf
 from ddpm_core.errors import UsageError
 from ddpm_core.exploring import own
-from ddpm_core.exploring.stop import Stop
+from ddpm_core.stop import Stop
 from pages.explorer import inbox
 from pages.explorer.files import kept, made_by, saved
 from pages.explorer.stream import Asked, Shown, Told, sampler, share, whole

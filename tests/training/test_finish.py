@@ -79,6 +79,13 @@ def test_a_run_that_was_finished_can_be_made_longer(go, tiny):
     assert (status.state, status.step) == ("finished", 60)
 
 
+def test_a_finished_run_that_is_asked_for_less_than_it_has_made_hears_what_would_be_more(go, tiny):
+    run, status = go(tiny(epochs=3), Control())
+    assert (status.state, status.epoch) == ("finished", 3)
+    with pytest.raises(StudioError, match=r"it has made all of its .* ask for more: --resume --epochs 6\.$"):
+        go(dataclasses.replace(run.config(), epochs=1), Control(), resume=True)
+
+
 def test_killed_between_its_last_step_and_its_last_file_it_is_finished_all_the_same(go, tiny, monkeypatch):
     whole, _ = go(tiny(name="whole", epochs=500), FinishAtOnce())
 
