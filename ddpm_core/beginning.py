@@ -33,6 +33,7 @@ def new_run(root: Path | str, config: RunConfig, *, explicit_name: bool) -> tupl
     run = Run(root, config.name)
     for folder in (run.checkpoints, run.samples, run.progress):
         _check_writable(folder)
+    _check_apart(run.root, config.dataset)
     number = 1
     while taken := run.in_the_way():
         if explicit_name:
@@ -93,12 +94,27 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
 
 def _check_writable(root: Path) -> None:
     """UsageError unless folders can be made under `root`. Only looks: nothing is to be written before all is right."""
-    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if os.path.lexists(folder))
+    nearest = next((folder for folder in (root.absolute(), *root.absolute().parents) if os.path.lexists(folder)), None)
+    if nearest is None:  # on Windows, where a drive or a share is not there
+        raise UsageError(f"{root.absolute()} is on a drive that is not there: choose another output folder.")
     if not os.path.isdir(nearest):
         what = "a link to a place that is not there" if os.path.islink(nearest) else "a file"
         raise UsageError(f"{nearest} is {what}: choose a folder for the output.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"{nearest} cannot be written: choose another output folder, or change its permissions.")
+
+
+def _check_apart(root: Path, dataset: str) -> None:
+    """UsageError where a run's own pictures would lie among those that it learns from: later runs would learn from them too, and
+    itself could not go on, as its pictures had changed."""
+    from ddpm_core.data import catalogue
+
+    folder = catalogue.absolute(dataset)
+    if os.path.isabs(folder) and os.path.isdir(folder) and root.resolve().is_relative_to(Path(folder).resolve()):
+        raise UsageError(
+            f"the output folder {root.absolute()} lies in the folder of the pictures, among which the run's own would count: choose"
+            " another one (--output-dir)."
+        )
 
 
 def _what_is_there(root: Path) -> str:

@@ -39,6 +39,16 @@ def test_a_taken_name_gets_a_number_unless_it_was_chosen(tmp_path):
         new_run(tmp_path, config, explicit_name=True)
 
 
+def test_runs_do_not_lie_among_the_pictures_that_they_learn_from(tmp_path):
+    """Their grids would be learned from, and a run could not go on as its pictures had changed."""
+    pictures = tmp_path / "cats"
+    (pictures / "runs").mkdir(parents=True)
+    for root in (pictures, pictures / "runs"):
+        with pytest.raises(UsageError, match="lies in the folder of the pictures"):
+            new_run(root, preset(str(pictures), 32), explicit_name=False)
+    assert new_run(tmp_path, preset(str(pictures), 32), explicit_name=False)[0].name == "cats_32x32"
+
+
 def test_a_models_folder_alone_is_not_overwritten(tmp_path):
     (tmp_path / "checkpoints" / "openmoji_32x32").mkdir(parents=True)
     assert new_run(tmp_path, preset("openmoji", 32), explicit_name=False)[0].name == "openmoji_32x32-2"
