@@ -130,7 +130,10 @@ def md5_of(path: Path, progress: Progress | None = None) -> str:
 
 
 def unpack(archive: Path, folder: str, progress: Progress | None = None) -> None:
-    """Unpacks the files of `folder` in a .tar.gz beside the archive, all of them or none. Raises `DownloadError`."""
+    """Unpacks the files of `folder` in a .tar.gz beside the archive, all of them or none. Raises `DownloadError`.
+
+    Where another program was quicker, its folder stays.
+    """
     try:
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking_") as temporary:
             place = Path(temporary, folder)
@@ -145,7 +148,8 @@ def unpack(archive: Path, folder: str, progress: Progress | None = None) -> None
                     with open(place / name, "wb") as file:
                         while chunk := content.read(1 << 20):
                             file.write(chunk)
-            atomic.replace(place, archive.parent / folder)
+            if not (archive.parent / folder).is_dir():
+                atomic.replace(place, archive.parent / folder)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DownloadError(f"{archive.name} could not be unpacked ({_reason(error)})") from None
 

@@ -41,7 +41,7 @@ class ImageFolder(ImageFiles):
         return self.folder / name
 
     def version(self) -> str:
-        """Names, sizes and times of all files, and what decodes them."""
+        """Names, sizes and times of all files, which of them are closed to us, and what decodes them."""
         tell = Teller(self._progress, f"Checking what is new in {self.info.title}", len(self.names))
         digest = hashlib.sha256()
         start = os.path.join(self.folder, "")
@@ -50,6 +50,10 @@ class ImageFolder(ImageFiles):
             try:
                 about = os.stat(start + name)
                 digest.update(os.fsencode(name) + f"\0{about.st_size} {about.st_mtime_ns}\0".encode())
+                if not os.access(
+                    start + name, os.R_OK
+                ):  # once it is opened, nothing else tells that it is to be read now
+                    digest.update(b"closed\0")
             except OSError:
                 digest.update(os.fsencode(name) + b"\0gone\0")
         return f"{drawing_version(self.look)}, files {digest.hexdigest()}"

@@ -17,7 +17,8 @@ def existing(text: str) -> Path:
     for candidate in candidates:
         path = Path(os.path.expanduser(candidate))
         if candidate and (os.path.isdir(path) or (is_zip(candidate) and os.path.isfile(path))):
-            return path.resolve()
+            # Of a .zip that is a link the name stays: what it leads to may have no ending.
+            return path.resolve() if os.path.isdir(path) else path.absolute().parent.resolve() / path.name
     shown = readable(str(path))
     if os.path.isfile(path):
         if path.suffix.lower() in ENDINGS:

@@ -206,6 +206,21 @@ def test_unpacking_takes_the_sets_folder_and_nothing_else(tmp_path, known_archiv
     assert _names(tmp_path) == ["a.bin", "in", "set", "set.tar.gz"]
 
 
+def test_a_folder_that_another_program_unpacked_meanwhile_stays(tmp_path, known_archive):
+    class Known:
+        base_folder, tgz_md5 = "set", ""
+
+    archive = tmp_path / "set.tar.gz"
+    archive.write_bytes(known_archive(Known, {"": {"a.bin": b"a"}}))
+
+    def quicker(*told):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / "a.bin").write_bytes(b"theirs")
+
+    download.unpack(archive, "set", quicker)
+    assert (tmp_path / "set" / "a.bin").read_bytes() == b"theirs" and _names(tmp_path) == ["a.bin", "set", "set.tar.gz"]
+
+
 @pytest.mark.parametrize("cut", [100, 5000])
 def test_an_archive_that_cannot_be_unpacked_leaves_nothing(tmp_path, known_archive, cut):
     class Known:

@@ -199,6 +199,15 @@ def test_a_changed_folder_is_read_anew(tmp_path):
     assert len(list((tmp_path / "data" / "cache").glob("*.npy"))) == 1
 
 
+def test_a_file_that_is_opened_to_us_later_is_read_then(tmp_path, monkeypatch):
+    _save(tmp_path / "photos" / "a.png")
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("a.png") and allowed(path, mode))
+    closed = ImageFolder(str(tmp_path / "photos")).version()
+    monkeypatch.undo()
+    assert ImageFolder(str(tmp_path / "photos")).version() != closed
+
+
 def test_folders_of_the_same_name_do_not_share_a_cache(tmp_path):
     for parent, colour in (("x", "red"), ("y", "blue")):
         _save(tmp_path / parent / "photos" / "a.png", Image.new("RGB", (8, 8), colour))

@@ -40,6 +40,17 @@ def test_a_zip_is_named_like_a_folder(tmp_path, monkeypatch):
     assert catalogue.describe("folder.zip", "nowhere").pictures == 1
 
 
+def test_a_zip_that_is_a_link_keeps_its_name(tmp_path):
+    """As in a cache whose files are named by their hashes."""
+    (tmp_path / "blobs").mkdir()
+    with zipfile.ZipFile(tmp_path / "blobs" / "0a1b", "w") as archive:
+        archive.write(_save(tmp_path / "a.png"), "a.png")
+    link = tmp_path / "cats.zip"
+    link.symlink_to(tmp_path / "blobs" / "0a1b")
+    assert catalogue.absolute(str(link)) == str(link)
+    assert catalogue.describe(catalogue.absolute(str(link)), "nowhere").pictures == 1
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
