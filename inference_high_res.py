@@ -1,7 +1,6 @@
 """Makes pictures with a trained model: python inference_high_res.py --help"""
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -81,7 +80,7 @@ def newest_model(root: Path) -> str:
     from ddpm_core.runs import all_runs
 
     found = next((models[0] for run in all_runs(root) if (models := run.models())), None)
-    return shlex.quote(str(found)) if found else "checkpoints/NAME/ddpm_best.pt (train_high_res.py makes one)."
+    return commandline.quoted(str(found)) if found else "checkpoints/NAME/ddpm_best.pt (train_high_res.py makes one)."
 
 
 def try_a_film() -> None:

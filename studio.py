@@ -145,10 +145,10 @@ def run(given: dict[str, Any]) -> int:
     """Opens the studio and waits for Ctrl-C, SIGTERM or a closed terminal; a run in progress is saved before it returns."""
     port = given.get("port", PORT)
     check_port(port)
-    root = Path(given.get("output_dir", ".")).expanduser().absolute()
-    data_dir = Path(given.get("data_dir", root / "data")).expanduser().absolute()
+    root = Path(os.path.expanduser(given.get("output_dir", "."))).absolute()
+    data_dir = Path(os.path.expanduser(given.get("data_dir", root / "data"))).absolute()
     for folder in (root, data_dir):
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise UsageError(f"{folder} is a file: name a folder.")
     for name in clear_environment():
         print(f"note: {name} is ignored: the studio answers this computer only.", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Trains a diffusion model on a data set or on a folder of your own images: python train_high_res.py --help"""
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,8 +27,8 @@ def main(argv: Sequence[str] | None = None, *, dataset: str = "openmoji", size: 
 
 def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     """All that can be wrong is found before anything is written: settings, then data, then device, then the run."""
-    root = Path(given.get("output_dir", ".")).expanduser()
-    data_dir = Path(given.get("data_dir", "data")).expanduser()
+    root = Path(os.path.expanduser(given.get("output_dir", ".")))
+    data_dir = Path(os.path.expanduser(given.get("data_dir", "data")))
     settings = {key: value for key, value in given.items() if key not in NO_SETTINGS}
     if settings.get("preset") == "auto":
         del settings["preset"]
@@ -69,7 +68,7 @@ def fresh(
 
     device = devices.choose(settings.get("device", "auto"))
     if "from_model" in settings:
-        model = checkpoint.load_model(Path(typed["from_model"]).expanduser())
+        model = checkpoint.load_model(Path(os.path.expanduser(typed["from_model"])))
         if settings.get("preset", model.config.preset) != model.config.preset:
             raise UsageError(
                 f"--preset {settings['preset']} and --from-model do not go together: the run has the model's network"
@@ -251,7 +250,7 @@ def tell_end(run: "Run", status: "Status", given: dict[str, Any]) -> None:
         print("stopped before the first step; nothing was saved.")
         return
     places = "".join(
-        f" --{flag.replace('_', '-')} {shlex.quote(given[flag])}"
+        f" --{flag.replace('_', '-')} {commandline.quoted(given[flag])}"
         for flag in ("output_dir", "data_dir")
         if flag in given
     )
@@ -262,7 +261,9 @@ def tell_end(run: "Run", status: "Status", given: dict[str, Any]) -> None:
         print(f"saved; continue with: python train_high_res.py --resume --name {run.name}{places}")
     print(f"models: {run.checkpoints}   pictures: {run.progress}, {run.samples}")
     if run.best_path.exists():
-        print(f"make pictures: python inference_high_res.py --model={shlex.quote(str(run.best_path))} --samples=16")
+        print(
+            f"make pictures: python inference_high_res.py --model={commandline.quoted(str(run.best_path))} --samples=16"
+        )
 
 
 if __name__ == "__main__":

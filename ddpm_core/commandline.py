@@ -3,11 +3,14 @@
 import argparse
 import contextlib
 import difflib
+import io
 import math
 import os
 import queue
 import re
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -142,8 +145,16 @@ def _is_terminal(handle: int) -> bool:
         return False
 
 
+def quoted(text: str) -> str:
+    """`text` as one word of a command that a person copies, for the shell that this system has."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
 def exit_code(program: Callable[[], int]) -> int:
     """Runs `program`; a `StudioError` becomes one line on stderr and its exit code, Ctrl-C a quiet 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may have letters that its encoding has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         return program()
     except StudioError as error:

@@ -1,8 +1,11 @@
 """What all command lines do when they are asked to end."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
+
+from ddpm_core import commandline
 
 HOUSE = Path(__file__).parents[1]
 
@@ -43,3 +46,19 @@ def test_one_that_came_before_the_waiting_is_not_lost():
     )
     answer = subprocess.run([sys.executable, "-c", program], cwd=HOUSE, capture_output=True, text=True, timeout=60)
     assert answer.stdout == "heard\n", answer.stderr
+
+
+def test_names_that_the_terminal_cannot_print_are_told_all_the_same(monkeypatch):
+    words = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stdout", words)
+    assert commandline.exit_code(lambda: print("wrote caf\udce9.png, \u00e9.png") or 0) == 0
+    words.seek(0)
+    assert words.read() == "wrote caf\\udce9.png, \\xe9.png\n"
+
+
+def test_a_command_to_copy_is_written_for_the_shell_that_is_there(monkeypatch):
+    assert commandline.quoted("my runs/a.pt") == "'my runs/a.pt'"
+    with monkeypatch.context() as patch:
+        patch.setattr(commandline.os, "name", "nt")
+        words = commandline.quoted(r"checkpoints\cats\a.pt"), commandline.quoted(r"C:\my runs\a.pt")
+    assert words == (r"checkpoints\cats\a.pt", r'"C:\my runs\a.pt"')

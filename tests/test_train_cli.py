@@ -27,10 +27,10 @@ HOUSE = Path(train_high_res.__file__).parent
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """An empty current folder, with 40 little pictures in another one beside it."""
+    """An empty current folder, with 40 little pictures in another one beside it, and nothing in a third."""
     pictures, work = tmp_path / "dots", tmp_path / "work"
-    pictures.mkdir()
-    work.mkdir()
+    for folder in (pictures, work, tmp_path / "empty"):
+        folder.mkdir()
     draw = np.random.default_rng(0)
     for number in range(40):
         Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(pictures / f"{number:02}.png")
@@ -149,11 +149,16 @@ def test_other_wrong_arguments(here, capsys, argv, says):
     assert says in refused(capsys, *argv)
 
 
+@pytest.mark.parametrize("flag", ["--output-dir", "--data-dir"])
+def test_a_tilde_before_a_name_that_nobody_has_is_a_folder_like_another(here, capsys, flag):
+    assert "no folder" in refused(capsys, f"{flag}=~nobody-of-this-name", "--dataset=./missing", code=4)
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
         (["--dataset", "./missing"], "no folder"),
-        (["--dataset", "../work"], "no images"),
+        (["--dataset", "../empty"], "no images"),
         (["--from-model", "missing.pt"], "there is no file missing.pt"),
         (["--from-model", "../dots/00.png"], "not a checkpoint"),
         (["--resume"], "no run openmoji_64x64"),

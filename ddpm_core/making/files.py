@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ddpm_core.errors import UsageError
 from ddpm_core.pictures import read_recipe
@@ -56,7 +56,11 @@ def _is_too_long(path: Path) -> bool:
 
 def check_folder(folder: Path) -> None:
     """Raises `UsageError` unless files can be written into `folder`, which need not be there yet."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    there = next((place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place)), None)
+    if there is None:  # on Windows, where a drive or a share is not there
+        raise UsageError(
+            f"{folder} is on a drive that is not there: choose another place with --output or --output-dir."
+        )
     if not os.path.isdir(there) or not os.access(there, os.W_OK):
         raise UsageError(f"cannot write into {there}: choose another place with --output or --output-dir.")
 
@@ -89,7 +93,7 @@ class Report:
         images_per_second."""
         words = sys.stderr if as_json else sys.stdout
         for file in self.files:
-            print(_printable(f"wrote {file['path']}", words), file=words)
+            print(f"wrote {file['path']}", file=words)
         pace = self.pictures / max(self.seconds, 1e-9)
         print(
             f"{self.pictures} picture{'s' * (self.pictures > 1)} in {self.seconds:.1f} s, {pace:.3g} a second",
@@ -102,9 +106,3 @@ class Report:
                 "images_per_second": round(pace, 3),
             }
             print(json.dumps({"files": self.files, "recipe": self.recipe, **figures}))
-
-
-def _printable(line: str, words: TextIO) -> str:
-    """What `words` can print of a line: names of files may have letters that a terminal's encoding has not."""
-    encoding = words.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,6 +1,5 @@
 """Where pictures go, and what is said about them."""
 
-import io
 import json
 from pathlib import Path
 
@@ -70,12 +69,8 @@ def test_where_a_folder_cannot_even_be_asked_for_the_one_above_it_counts(tmp_pat
     files.check_folder(tmp_path / ("x" * 300) / "a")
 
 
-def test_names_that_the_terminal_cannot_print_are_told_all_the_same(monkeypatch):
-    words = io.TextIOWrapper(io.BytesIO(), "ascii")
-    monkeypatch.setattr("sys.stdout", words)
-    report = files.Report({"what": "sample"}, pictures=1, seconds=2.0)
-    for name in ("caf\udce9.png", "\u00e9.png"):  # not of the file system's encoding, not of the terminal's
-        report.add(Path(name), "grid", (36, 70))
-    report.tell(as_json=False)
-    words.seek(0)
-    assert words.read().splitlines()[:2] == ["wrote caf\\udce9.png", "wrote \\xe9.png"]
+def test_a_drive_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    """On Windows not even the last of a path's parents need exist."""
+    monkeypatch.setattr(files.os.path, "lexists", lambda path: False)
+    with pytest.raises(UsageError, match="drive that is not there: choose another place"):
+        files.check_folder(tmp_path)
