@@ -141,6 +141,15 @@ class Run:
             return dataclasses.replace(status, state="interrupted", seconds_left=None)
         return status
 
+    def begun(self, resume: bool) -> Status:
+        """The status of a run that is being prepared by this process: a resumed one stands where it stood."""
+        before = (self.status() if resume else None) or Status(state="preparing")
+        now = time.time()
+        return dataclasses.replace(
+            before, state="preparing", message="", seconds_left=None,
+            pid=os.getpid(), pid_started=process_began(), started=now, updated=now,
+        )  # fmt: skip
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Held by whoever trains the run. Raises RunInUseError at once if another does, be it in this process.

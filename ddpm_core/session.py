@@ -6,7 +6,6 @@ folder exists.
 
 import contextlib
 import dataclasses
-import os
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from ddpm_core.beginning import new_run, resume_run
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.hold import Hold
-from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.runs import Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
 from ddpm_core.trajectory import Trails
@@ -66,10 +65,7 @@ class Session:
             catalogue.describe(config.dataset, self.data_dir)
             self._run = run
             self._control = Control(self._training_turns)
-            now = time.time()
-            self._status = Status(
-                state="preparing", pid=os.getpid(), pid_started=process_began(), started=now, updated=now
-            )
+            self._status = run.begun(resume)
             # A daemon: a program that dies must not hang on it. An orderly end goes through `close`, which saves and waits.
             self._thread = threading.Thread(
                 target=self._train, args=(run, config, resume), name="training", daemon=True

@@ -17,6 +17,8 @@ def sentence(state: str, step: int, images: int, seconds: float, message: str, l
     if state == "failed":
         return t("sentence.failed", step=number(step), message=message or "?")
     known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    if state == "stopped" and not step:
+        return t("sentence.not-begun")
     if state in ("paused", "stopped", "interrupted"):
         return t("sentence." + state, step=number(step))
     if state == "finished" and known:

@@ -80,6 +80,23 @@ def test_a_stopped_run_can_be_resumed_and_goes_on_counting(session):
     wait(session, lambda status: status.state == "running" and status.step > stopped)
 
 
+def test_a_resume_that_fails_while_it_prepares_leaves_the_run_where_it_stood(session, monkeypatch):
+    run = session.start(settings(session))
+    wait(session, lambda status: status.step >= 3)
+    session.stop()
+    before = wait(session, lambda status: status.state == "stopped")
+    session.close()
+
+    def broken(*args, **kwargs):
+        raise DataError("the disk with the pictures is gone: plug it in.")
+
+    monkeypatch.setattr("ddpm_core.training.trainer.prepare", broken)
+    session.start(run.config(), resume=True)
+    after = wait(session, lambda status: status.state == "failed")
+    assert (after.step, after.resumes_from, after.total_steps) == (before.step, before.resumes_from, before.total_steps)
+    assert after.message == "the disk with the pictures is gone: plug it in." and run.status().state == "stopped"
+
+
 def test_one_run_at_a_time(session):
     session.start(settings(session))
     with pytest.raises(UsageError, match="stop it first"):

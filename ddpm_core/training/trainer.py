@@ -8,7 +8,6 @@ machine, same versions).
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from ddpm_core import devices
 from ddpm_core.config import RunConfig
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.runs import Run, Status
 from ddpm_core.training import cadence, plan, previews, snapshots
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.control import Control
@@ -65,13 +64,15 @@ def train(
 def _train(
     run: Run, config: RunConfig, data_dir: Path, resume: bool, control: Control, report: Callable[[Status], None]
 ) -> Status:
-    status = Status(state="preparing", pid=os.getpid(), pid_started=process_began(), started=time.time())
+    status = run.begun(resume)
     try:
         ready = prepare(
             run, config, data_dir, resume, control, lambda far: report(dataclasses.replace(status, message=far))
         )
     except StoppedEarly:
-        return dataclasses.replace(status, state="stopped", message="Stopped before the first step.")
+        return dataclasses.replace(
+            status, state="stopped", message="Stopped before the first step.", updated=time.time()
+        )
     config, state, total_steps = ready.config, ready.state, ready.total_steps
 
     def draw_samples(path: Path, count: int, steps: int) -> None:

@@ -57,5 +57,9 @@ def test_each_state_has_its_sentence(state, losses, words):
     assert words in text and "\n" not in text and "{" not in text
 
 
+def test_a_run_that_was_stopped_before_its_first_step_is_not_called_saved():
+    assert sentence("stopped", 0, 0, 0.0, "", []) == "Stopped before the first step: nothing was kept."
+
+
 def test_one_lost_line_is_not_called_divergence():
     assert "diverged" not in sentence("running", 300, 19_200, 60.0, "", [None, *LEVEL])
