@@ -116,6 +116,7 @@ Studio.chartSettings = (element) => {
   Studio.place.watch("run", () => {
     charts.seen = "";
     charts.figures = {};
+    if (!Studio.chosenRun()) Object.values(charts.drawers).forEach((draw) => draw().catch(console.debug));
     ask();
   });
 };

@@ -67,7 +67,8 @@ Studio.modes = (element, refresh) => {
   draw();
   Studio.poll(root, 3000, async () => {
     const { models } = await Studio.get("/studio/models");
-    if (JSON.stringify(models) === JSON.stringify(Studio.models.list)) return;
+    const same = (list) => JSON.stringify(list.map((model) => JSON.stringify(model)).sort()); // two runs that train change places
+    if (same(models) === same(Studio.models.list)) return;
     Studio.models.set(models);
     refresh();
   });

@@ -128,6 +128,12 @@ def find(root: Path | str, key: str) -> Entry:
     return entry
 
 
+def at_home(entry: Entry, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a kept picture, with the run that it lies in now where a person's own pictures lie with it: folders of runs
+    may be renamed. (Models are found by their hashes.)"""
+    return {**recipe, "run": entry.run} if "pictures" in recipe else recipe
+
+
 def same(root: Path | str, png: bytes, recipe: dict[str, Any]) -> Entry | None:
     """The kept picture that is this one, whatever its file's layout: with this recipe and these pixels. None if there is none."""
     run, digest = _run(recipe), _digest(png)

@@ -45,16 +45,24 @@ def from_choice(session: "Session", chosen: Any) -> list[Any]:
     try:
         kind, run, _ = chosen_start(session.root, chosen)
         if run is None:
-            return [gr.update(interactive=True)] * len(FIELDS)
+            return _freed_form()
         settings = run.config()
         status = run.status()
         if kind == "resume" and status is not None and status.state == "finished":  # it needs more to do
             settings = dataclasses.replace(settings, epochs=2 * (settings.epochs or 1))
     except StudioError:
-        return [gr.update(interactive=True)] * len(FIELDS)
+        return _freed_form()
     if kind == "resume":
         return _filled_form(session, settings, chosen, frozen=True)
     return _filled_form(session, settings, chosen, new_name=True)
+
+
+def _freed_form() -> list[Any]:
+    """All fields can be changed; what a run that goes on had brought for itself alone is gone."""
+    own = {"name": "", "max_steps": None}
+    return [
+        gr.update(interactive=True, value=own[key]) if key in own else gr.update(interactive=True) for key in FIELDS
+    ]
 
 
 def recipe(size: Any, model: Any) -> list[Any]:

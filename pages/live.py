@@ -221,13 +221,14 @@ class Live:
         return acts
 
     def _known(self) -> list[tuple[Run, Status | None]]:
-        """All runs, the last active first; also our own one that has no folder yet, or failed before it had one."""
+        """All runs: those that train, the last begun first, then the last active; also our own one that has no folder yet, or
+        failed before it had one."""
         runs = all_runs(self.root)
         own, _ = self.session.current()
         if own is not None and all(run.name != own.name for run in runs):
             runs.append(own)
         known = [(run, self.session.status_of(run)) for run in runs]
-        return sorted(known, key=lambda pair: -(pair[1].updated if pair[1] else pair[0].last_active()))
+        return sorted(known, key=lambda pair: _place(*pair))
 
     def _find(self, request: Request) -> Run:
         name = request.path_params["name"]
@@ -238,8 +239,8 @@ class Live:
             run = Run(self.root, name)  # refuses every name that could lead out of the folder
         except UsageError:
             raise _NoRun(t("error.run", name=repr(name[:80]))) from None
-        # A link in place of the folder could lead anywhere: such a run is not shown.
-        if not run.exists() or run.progress.resolve() != self.root / "training_progress" / name:
+        # A link in place of the folder could lead anywhere: such a run is not shown. (As in `all_runs`.)
+        if not run.exists() or run.progress.resolve() != run.progress.parent.resolve() / name:
             raise _NoRun(t("error.run", name=repr(name[:80])))
         return run
 
@@ -333,3 +334,10 @@ def _json(content: Any, status: int = 200) -> JSONResponse:
 
 def _missing() -> Response:
     return _json({"error": "There is no such file."}, 404)
+
+
+def _place(run: Run, status: Status | None) -> tuple[int, float, str]:
+    """By what a run is sorted. Of those that train it stands still: each writes twice a second, and a list must not jump."""
+    if status is not None and status.state in ALIVE:
+        return 0, -status.started, run.name
+    return 1, -(status.updated if status else run.last_active()), run.name

@@ -86,7 +86,8 @@ class Made:
 
     def recall(self, request: Request) -> Response:
         """The settings of a kept picture, for the form."""
-        return _json(self._recalled(_recipe(_read(self._find(request)))))
+        entry = self._find(request)
+        return _json(self._recalled(gallery.at_home(entry, _recipe(_read(entry)))))
 
     def forget(self, request: Request) -> Response:
         """Deletes a kept picture; the page has asked before."""

@@ -53,6 +53,9 @@ def settings(root: Path, recipe: dict[str, Any]) -> Told:
         if walk:
             fields["which_end"] = SAME if which[-1] == which[0] else which[-1]
     if recipe["what"] == "compare":
+        asked = {"classes": set(which) != {ANY}, "autoguidance": "autoguidance" in how}
+        if placeless := [t("recall.name." + name) for name, there in asked.items() if there]:
+            raise UsageError(t("recall.no-place", names=", ".join(placeless)))
         _check("models", len(keys), MOST["models"])
         fields |= {"compare_models": keys, "compare_samples": _row(seeds, "each"), "compare_seed": seeds[0]}
     elif walk:

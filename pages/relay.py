@@ -44,6 +44,8 @@ class Relay:
             for state in job.follow():
                 shots = state or shots
                 news = draw(state) if state else {}
+                if self.desk.current(page) is not job:  # taken back meanwhile, and that was told
+                    break
                 line = self._progress(shots, time.monotonic() - begun, self.session.waited - waited)
                 yield {**news, "busy": True, "done": _done(shots) if shots else 0, "line": line}
             if self.desk.current(page) is not job:

@@ -23,6 +23,9 @@ class Series:
         """Take in what is new. A resumed run begins again at its last save: then the steps after it are taken back."""
         lines, self.cursor = run.metrics(self.cursor)
         steps = self.columns["step"]
+        if not lines and not self.cursor:  # there is no log any more, or not yet
+            for column in self.columns.values():
+                column.clear()
         for line in lines:
             if steps and line["step"] <= steps[-1]:
                 keep = bisect.bisect_left(steps, line["step"])

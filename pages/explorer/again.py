@@ -28,6 +28,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     recipe = recipes.read_recipe(png)
     if recipe is None:
         raise UsageError(t("recall.foreign"))
+    recipe = gallery.at_home(entry, recipe)
     parts, cards = remake.parts(recipe, session.root, session.turns), remake.models(session.root, recipe)
     was = gallery.pixels(png)
     kept = sheet.cut(recipe, was)

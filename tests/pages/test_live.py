@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -92,6 +93,32 @@ class TestStatus:
         make_run(tmp_path, "newer-but-over")
         told = client.get("/studio/status").json()
         assert (told["name"], told["mine"], told["live"], told["can"]) == ("elsewhere", False, True, [])
+
+    def test_of_two_that_train_the_last_begun_is_shown_whichever_wrote_last(self, client, tmp_path):
+        first, second = (make_run(tmp_path, name, "running") for name in ("first", "second"))
+        statuses = {
+            run: dataclasses.replace(run.status(), started=began) for run, began in ((first, 10.0), (second, 20.0))
+        }
+        for writer in (first, second, first):
+            statuses[writer] = dataclasses.replace(statuses[writer], updated=statuses[writer].updated + 60)
+            for run, status in statuses.items():
+                run.write_status(status)
+            assert client.get("/studio/status").json()["name"] == "second"
+            assert [run["name"] for run in client.get("/studio/runs").json()["runs"]] == ["second", "first"]
+
+    def test_runs_may_lie_on_another_disk(self, client, tmp_path):
+        make_run(tmp_path, "far", "finished")
+        (tmp_path / "training_progress").rename(tmp_path / "disk")
+        (tmp_path / "training_progress").symlink_to(tmp_path / "disk")
+        assert client.get("/studio/run/far").status_code == 200
+
+    def test_a_run_that_was_deleted_leaves_no_curves_to_the_next_of_its_name(self, client, session, tmp_path):
+        run = make_run(tmp_path, "again", "finished")
+        assert client.get("/studio/run/again").json()["loss"] is not None
+        shutil.rmtree(run.progress)
+        session.now = (Run(tmp_path, "again"), Status(state="preparing"))
+        told = client.get("/studio/run/again").json()
+        assert told["loss"] is None and "being prepared" in told["sentence"]
 
     def test_a_dead_run_is_not_called_running(self, client, tmp_path):
         make_run(tmp_path, "killed", "running", alive=False)

@@ -234,6 +234,17 @@ class TestCancel:
         assert told(old) == []  # says nothing more: the canvas belongs to the new one
         assert told(new)[-1]["line"].startswith("One picture")
 
+    def test_a_refusal_that_comes_while_a_preview_is_drawn_has_the_last_word(self, maker, monkeypatch):
+        drawn = drawing.grid
+
+        def slowly(*args, **kwargs):
+            maker.relay.refuse("me", "no")
+            return drawn(*args, **kwargs)
+
+        monkeypatch.setattr(drawing, "grid", slowly)
+        begun, *later = generate(maker, steps=1000)
+        assert begun["busy"] and not any(answer.get("view") for answer in later if "busy" in answer)
+
     def test_another_page_is_not_disturbed(self, maker):
         mine = generate(maker, page="me")
         next(mine)

@@ -93,6 +93,19 @@ def test_a_comparison(tmp_path, model, toy_run):
     assert recall.title(recipe) == "Models side by side by other · toys"
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"classes": [1], "guidance": 2.0}, "Classes"), ({"autoguidance": 1.5, "young": 256}, "no place for")],
+)
+def test_a_comparison_with_what_the_form_has_no_place_for_is_one_line(tmp_path, toy_run, toy_snapshots, asked, words):
+    toy_run(tmp_path, "animals", classes=4)
+    toy_snapshots(tmp_path, "animals", [256, 512])
+    model = Generator.load(tmp_path / "checkpoints/animals/ddpm_best.pt", "cpu")
+    asked = {"seeds": [4, 5], "steps": 5, "sampler": "ddim", **asked}
+    with pytest.raises(UsageError, match=words):
+        recall.settings(tmp_path, recipes.compose("compare", models=[model.about, model.about], **asked))
+
+
 def test_steps_side_by_side(tmp_path, model):
     told = recall.settings(tmp_path, model.recipe("steps", seeds=[7], steps=[3, 20], sampler=["ddim", "heun"]))
     assert told["mode"] == "steps" and told["fields"] == {"model": {"value": "toys/ddpm_best.pt"}}

@@ -215,6 +215,7 @@ def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):
     assert updates["size"]["interactive"] is False and updates["epochs"]["interactive"] is True
     freed = dict(zip(FORM, filling.from_choice(session, "scratch"), strict=True))
     assert all(update["interactive"] for update in freed.values())
+    assert (freed["name"]["value"], freed["max_steps"]["value"]) == ("", None), "the other run's would be in the way"
 
 
 def test_a_finished_run_gets_more_to_do(session):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddpm_core import gallery, pictures, recipes, sheet
 from ddpm_core.errors import UsageError
+from pages import recall
 from pages.explorer import KNOWN, again, inbox, own, pad
 
 HOW = {"steps": 3, "sampler": "ddim"}
@@ -206,6 +207,17 @@ def test_an_own_picture_that_is_gone_is_one_line_that_names_its_file(exploring, 
     assert f"put {path} back" in str(caught.value) and "\n" not in str(caught.value)
     path.write_bytes(content)
     assert last(exploring, entry)["same"]
+
+
+def test_after_a_run_was_renamed_by_hand_its_own_pictures_are_found(exploring, explored):
+    entry = explored("own-fill")
+    for folder in ("checkpoints", "samples", "training_progress"):
+        (exploring.root / folder / "toys").rename(exploring.root / folder / "renamed")
+    renamed = gallery.find(exploring.root, f"renamed/{entry.path.name}")
+    assert last(exploring, renamed)["same"]
+    recipe = gallery.at_home(renamed, recipes.read_recipe(renamed.path.read_bytes()))
+    told = recall.with_own(exploring.root, recipe, recall.settings(exploring.root, recipe))
+    assert "src" in told["room"]["a"] and "mask" in told["room"]
 
 
 def test_averages_of_a_run_that_trained_on_are_one_line(exploring, explored, toy_snapshots):
