@@ -67,8 +67,9 @@ Studio.modes = (element, refresh) => {
   draw();
   Studio.poll(root, 3000, async () => {
     const { models } = await Studio.get("/studio/models");
-    const same = (list) => JSON.stringify(list.map((model) => JSON.stringify(model)).sort()); // two runs that train change places
-    if (same(models) === same(Studio.models.list)) return;
+    // Two runs that train change places all the time: that is no news. Before the first answer there is no list.
+    const content = (list) => list && JSON.stringify(list.map((model) => JSON.stringify(model)).sort());
+    if (content(models) === content(Studio.models.list)) return;
     Studio.models.set(models);
     refresh();
   });

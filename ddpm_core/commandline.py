@@ -10,7 +10,6 @@ import queue
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -147,7 +146,9 @@ def _is_terminal(handle: int) -> bool:
 
 def quoted(text: str) -> str:
     """`text` as one word of a command that a person copies, for the shell that this system has."""
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+    if os.name != "nt":
+        return shlex.quote(text)
+    return f'"{text}"' if re.search(r"[\s&|<>^()%!;,=]", text) else text  # a path there cannot have a quote in it
 
 
 def exit_code(program: Callable[[], int]) -> int:

@@ -51,9 +51,8 @@ class Status:
     busy: float | None = None  # share of the device's time that was used lately; None = not known
     message: str = ""  # one line for a person; why it failed
     pid: int = 0  # of the training process
-    pid_started: float = (
-        0.0  # when that process began, as `process_began` tells: a number is used again, this pair is not
-    )
+    born: str = ""  # of that process, as `process_born` tells: a number is used again, this pair is not
+    pid_started: float = 0.0  # instead of it, by an older version: unix seconds
     started: float = 0.0
     updated: float = field(default_factory=time.time)
 
@@ -137,7 +136,7 @@ class Run:
             return None
         if status.state not in STATES:
             return None
-        if status.state in ALIVE and not _process_lives(status.pid, status.pid_started):
+        if status.state in ALIVE and not _process_lives(status):
             return dataclasses.replace(status, state="interrupted", seconds_left=None)
         return status
 
@@ -147,7 +146,8 @@ class Run:
         now = time.time()
         return dataclasses.replace(
             before, state="preparing", message="", seconds_left=None,
-            pid=os.getpid(), pid_started=process_began(), started=now, updated=now,
+            images_per_second=0.0, memory=0, memory_total=0, busy=None,  # of this machine nothing is known yet
+            pid=os.getpid(), born=process_born(), started=now, updated=now,
         )  # fmt: skip
 
     @contextlib.contextmanager
@@ -335,22 +335,31 @@ def _write(path: Path, text: str, durable: bool = False) -> None:
         file.write(text.encode())
 
 
-def process_began(pid: int | None = None) -> float:
-    """Seconds at which the process `pid`, or this one, began, by a clock that nobody sets. Raises `psutil.Error` if it is gone.
+def process_born(pid: int | None = None) -> str:
+    """What tells the process `pid`, or this one, from all others that had or will have its number. Raises `psutil.Error` if it is
+    gone.
 
-    On Linux they count from when the computer started: the kernel notes no other, and what psutil adds moves with the clock
-    (which a virtual machine sets when its host wakes up). Elsewhere they are unix seconds, noted once and for all.
+    On Linux which start of the computer it was, and the seconds since then: the kernel notes no other time, and the one that
+    psutil makes of it moves when the clock is set (as a virtual machine does when its host wakes up). Elsewhere unix seconds,
+    noted once and for all.
     """
     import psutil
 
-    booted = psutil.boot_time() if psutil.LINUX else 0.0
-    return psutil.Process(pid).create_time() - booted
+    if not psutil.LINUX:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    boot = ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    booted = psutil.boot_time()
+    return f"{boot} {psutil.Process(pid).create_time() - booted:.2f}"
 
 
-def _process_lives(pid: int, started: float) -> bool:
+def _process_lives(status: Status) -> bool:
     import psutil
 
     try:
-        return abs(process_began(pid) - started) < 2.0
+        if status.born:
+            return process_born(status.pid) == status.born
+        return abs(psutil.Process(status.pid).create_time() - status.pid_started) < 2.0
     except (psutil.Error, ValueError, OverflowError, TypeError):
         return False

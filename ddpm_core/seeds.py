@@ -16,5 +16,5 @@ def mix(seed: int, purpose: str, *counters: int) -> int:
 
 
 def generator(device: torch.device | str, seed: int, purpose: str, *counters: int) -> torch.Generator:
-    """A torch generator on `device` that starts at `mix(...)`."""
+    """A torch generator on `device` that starts at `mix(...)`, of which torch's one for processors takes the lower 32 bits."""
     return torch.Generator(device).manual_seed(mix(seed, purpose, *counters))

@@ -6,6 +6,7 @@ folder exists.
 
 import contextlib
 import dataclasses
+import os
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from ddpm_core.beginning import new_run, resume_run
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.hold import Hold
-from ddpm_core.runs import Run, Status
+from ddpm_core.runs import ALIVE, Run, Status
 from ddpm_core.shelf import Shelf
 from ddpm_core.training.control import Control
 from ddpm_core.trajectory import Trails
@@ -147,13 +148,15 @@ class Session:
         return self._run, self._status
 
     def status_of(self, run: Run) -> Status | None:
-        """What the run's folder says, or this session if it knows better: that a resume failed or is beginning, or how a run ended
-        whose disk was too full to write it down."""
+        """What the run's folder says, or this session if it knows better: that a resume failed or is beginning, or that a run has
+        ended whose disk was too full to write it down."""
         stored = run.status()
         own, status = self.current()
-        if own is None or own.name != run.name or status is None:
-            return stored
-        return status if stored is None or status.updated >= stored.updated else stored
+        if own is not None and own.name == run.name and status is not None:
+            return status if stored is None or status.updated >= stored.updated else stored
+        if stored is not None and stored.state in ALIVE and stored.pid == os.getpid():  # an earlier one of ours
+            return dataclasses.replace(stored, state="interrupted", seconds_left=None)
+        return stored
 
     def close(self) -> None:
         """Stops, saves and waits."""

@@ -57,8 +57,12 @@ def test_names_that_the_terminal_cannot_print_are_told_all_the_same(monkeypatch)
 
 
 def test_a_command_to_copy_is_written_for_the_shell_that_is_there(monkeypatch):
-    assert commandline.quoted("my runs/a.pt") == "'my runs/a.pt'"
-    with monkeypatch.context() as patch:
-        patch.setattr(commandline.os, "name", "nt")
-        words = commandline.quoted(r"checkpoints\cats\a.pt"), commandline.quoted(r"C:\my runs\a.pt")
-    assert words == (r"checkpoints\cats\a.pt", r'"C:\my runs\a.pt"')
+    def quoted(system, text):
+        with monkeypatch.context() as patch:
+            patch.setattr(commandline.os, "name", system)
+            return commandline.quoted(text)
+
+    assert quoted("posix", "my runs/a.pt") == "'my runs/a.pt'"
+    assert quoted("nt", r"checkpoints\cats\a.pt") == r"checkpoints\cats\a.pt"
+    for path in (r"C:\my runs\a.pt", r"C:\R&D\a.pt"):
+        assert quoted("nt", path) == f'"{path}"'

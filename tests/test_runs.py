@@ -13,7 +13,7 @@ import pytest
 
 from ddpm_core.config import preset
 from ddpm_core.errors import CheckpointError, RunInUseError, UsageError
-from ddpm_core.runs import Run, Status, all_runs, process_began
+from ddpm_core.runs import Run, Status, all_runs, process_born
 
 
 def a_run(root, name="fox", **settings) -> Run:
@@ -23,7 +23,7 @@ def a_run(root, name="fox", **settings) -> Run:
 
 
 def alive(**fields) -> Status:
-    return Status(**{"state": "running", "pid": os.getpid(), "pid_started": process_began(), **fields})
+    return Status(**{"state": "running", "pid": os.getpid(), "born": process_born(), **fields})
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ def test_a_status_of_a_newer_version_is_read(run):
 @pytest.mark.parametrize("state", ["preparing", "running", "paused"])
 def test_a_run_whose_process_is_gone_is_interrupted(run, state):
     gone = subprocess.Popen([sys.executable, "-c", ""])
-    started = process_began(gone.pid)
+    born = process_born(gone.pid)
     gone.wait()
-    run.write_status(alive(state=state, pid=gone.pid, pid_started=started, seconds_left=5.0))
+    run.write_status(alive(state=state, pid=gone.pid, born=born, seconds_left=5.0))
     assert (run.status().state, run.status().seconds_left) == ("interrupted", None)
     # The number may have gone to another process since.
-    run.write_status(alive(state=state, pid_started=process_began() - 60))
+    run.write_status(alive(state=state, born="another start of the computer 12.34"))
     assert run.status().state == "interrupted"
     run.write_status(alive(state="finished", pid=gone.pid))
     assert run.status().state == "finished"
@@ -135,6 +135,24 @@ def test_a_clock_that_is_set_interrupts_no_run(run, monkeypatch):
     )  # as a clock set forward by an hour makes it
     assert psutil.Process().create_time() > time.time() + 3000  # or this tests nothing
     assert run.status().state == "running"
+
+
+def test_a_status_of_an_older_version_names_its_process_by_the_clock(run):
+    born = psutil.Process().create_time()
+    run.write_status(alive(born="", pid_started=born))
+    assert run.status().state == "running"
+    run.write_status(alive(born="", pid_started=born - 60))
+    assert run.status().state == "interrupted"
+
+
+def test_a_resumed_run_stands_where_it_stood_at_no_pace_yet(run):
+    run.write_status(
+        Status(state="stopped", step=50, saved=50, loss=0.5, images_per_second=5000.0, memory=9, busy=0.9, message="!")
+    )
+    begun = run.begun(resume=True)
+    assert (begun.state, begun.step, begun.saved, begun.loss, begun.message) == ("preparing", 50, 50, 0.5, "")
+    assert (begun.images_per_second, begun.memory, begun.busy) == (0.0, 0, None)
+    assert run.begun(resume=False).step == 0
 
 
 # ---- lock

@@ -173,10 +173,16 @@ def test_what_training_waits_is_counted(session):
     session.start(settings(session))
     wait(session, lambda status: status.step >= 3)
     before = session.waited
+    end = time.monotonic() + 60
     with session.turns():  # a picture is being made
         while session.waited < before + 0.3:
+            assert time.monotonic() < end
             time.sleep(0.01)
-    assert session.waited >= before + 0.3
+    step = session.current()[1].step
+    wait(session, lambda status: status.step > step + 1)
+    waited, began = session.waited, time.monotonic()
+    wait(session, lambda status: status.step > step + 10)
+    assert session.waited - waited < (time.monotonic() - began) / 2, "only waiting counts"
 
 
 def test_what_is_measured_in_quiet_never_meets_a_preparation(session, monkeypatch):
@@ -249,6 +255,10 @@ def test_a_run_whose_disk_is_full_has_ended_though_its_folder_cannot_say_so(sess
     assert run.status().state == "running", "nothing could be written"
     assert session.status_of(run).state == "failed"
     assert session.status_of(Run(session.root, "another")) is None
+    monkeypatch.undo()
+    session.start(settings(session, name="next"))
+    wait(session, lambda status: status.step >= 1)
+    assert session.status_of(run).state == "interrupted", "nobody trains it, though its process lives"
 
 
 def test_a_mistake_found_in_the_background_is_one_line(session, capsys):

@@ -155,7 +155,8 @@ def _rare(flags: Parser) -> None:
         "--label-drop",
         type=number(0.0, 0.9),
         metavar="SHARE",
-        help="pictures whose class is not told, so that pictures can be made without one, too (default: 0.1)",
+        help="pictures whose class is not told, so that pictures can be made without one, too, and guided (0: they cannot;"
+        " default: 0.1)",
     )
 
     recipe = flags.add_argument_group("the recipe, if you know better")

@@ -220,7 +220,9 @@ def test_a_tuned_peer_is_compiled_and_still_draws(key, monkeypatch):
     peer = peers.make(key, (1, 32, 32))
     assert modes == ["reduce-overhead" if key.endswith("graphs") else None]
     assert peer.batch_size == TABLE["standard", 32].batch_size and peer.network._compiled_call_impl is not None
-    assert any(weight.is_contiguous(memory_format=torch.channels_last) for weight in peer.network.parameters())
+    convolutions = [module.weight for module in peer.network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in convolutions)
+    assert not all(weight.is_contiguous() for weight in convolutions)
     before = [weight.clone() for weight in peer.network.parameters()]
     images = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     assert all(peer.step(images).isfinite() for _ in range(2))

@@ -10,8 +10,13 @@ import torch
 from benchmarks import machine, methods, peer_networks, peers, rows, throughput
 from benchmarks.peak import flops
 from benchmarks.tables.pages import PAGES, renewed
+from ddpm_core import checkpoint
 from ddpm_core.config import NetworkConfig, RunConfig
+from ddpm_core.data import catalogue
+from ddpm_core.data.cache import Pictures
 from ddpm_core.errors import StudioError, UsageError
+from ddpm_core.runs import Run
+from ddpm_core.training import trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 16, 16)
@@ -61,7 +66,24 @@ def test_a_table_is_written_from_its_results(tmp_path):
     assert renewed(page, tmp_path) == page
 
 
-def test_our_row_trains_as_the_trainer_does(images):
+def test_ours_trains_as_the_trainer_does(images, tmp_path, monkeypatch):
+    """To the same bits: every figure of ours stands for what a run does."""
+    config = RunConfig(
+        "toy", 16, network=NetworkConfig(16, (1, 2), attention=()), batch_size=4, device="cpu", max_steps=3
+    )
+    monkeypatch.setattr(catalogue, "load", lambda *args, **how: Pictures(images, None, (), ()))
+    run = Run(tmp_path, "toy")
+    trainer.train(run, config, data_dir=tmp_path)
+    ours = methods.Ours("ours", config, images, CPU)
+    for _ in range(3):
+        ours.step(0.0)
+    theirs = checkpoint.load_state(run.state_path)
+    assert theirs["step"] == ours.state.step == 3
+    for name, mine in (("weights", ours.state.network), ("ema", ours.state.ema.network)):
+        assert all(torch.equal(weight, theirs[name][key]) for key, weight in mine.state_dict().items())
+
+
+def test_our_row_takes_its_turn(images):
     config = RunConfig("toy", 16, network=NetworkConfig(16, (1, 2), attention=()), batch_size=4, device="cpu")
     ours = methods.Ours("ours", config, images, CPU)
     before = [weight.clone() for weight in ours.state.ema.network.parameters()]
@@ -192,8 +214,7 @@ def test_the_watch_tells_others_work_from_our_own():
 
 def test_a_figure_knows_which_peers_it_stands_beside():
     diffusers = pytest.importorskip("diffusers")
-    packages = machine.describe("command", CPU)["packages"]
-    assert packages["diffusers"] == diffusers.__version__ and packages["torchmetrics"]
+    assert machine.describe("command", CPU)["packages"]["diffusers"] == diffusers.__version__
 
 
 def test_unknown_names_are_one_line_with_a_fix():

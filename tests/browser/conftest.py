@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from ddpm_core.config import preset
-from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.runs import Run, Status, process_born
 
 HERE = Path(__file__).resolve().parents[2]
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -183,7 +183,7 @@ class LiveRun:
         status = Status(
             state=self.state, step=self.steps, total_steps=2000, epoch=self.steps // 70, epochs=28,
             images=64 * self.steps, images_per_second=500.0, seconds_left=90.0, loss=0.2, device="processor, 2 cores",
-            message=message, pid=os.getpid(), pid_started=process_began(), started=time.time(),
+            message=message, pid=os.getpid(), born=process_born(), started=time.time(),
         )  # fmt: skip
         self.run.write_status(status)
 

@@ -1,5 +1,6 @@
 """Any folder of images: the right files, in the right classes; broken ones left out, changed ones noticed."""
 
+import contextlib
 import os
 import re
 import struct
@@ -101,9 +102,30 @@ def test_the_search_asks_for_no_files_details(tmp_path, monkeypatch):
     """On a network disk each question takes a millisecond: a million of them would take a quarter of an hour."""
     for i in range(20):
         _save(tmp_path / f"{i % 3}" / f"{i}.png")
-    asked = []
-    stat = os.stat
-    monkeypatch.setattr(os, "stat", lambda path, *rest, **more: asked.append(path) or stat(path, *rest, **more))
+    asked: list = []
+
+    def counted(question):
+        return lambda path, *rest, **more: asked.append(path) or question(path, *rest, **more)
+
+    class Listed:
+        """An entry of a folder, which answers what the listing knew already."""
+
+        def __init__(self, entry):
+            self.entry, self.name, self.path = entry, entry.name, entry.path
+            self.is_dir, self.is_file, self.stat = (
+                entry.is_dir,
+                entry.is_file,
+                lambda: asked.append(entry.path) or entry.stat(),
+            )
+
+    @contextlib.contextmanager
+    def listing(path, scandir=os.scandir):
+        with scandir(path) as entries:
+            yield map(Listed, entries)
+
+    for name in ("stat", "lstat", "access"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    monkeypatch.setattr(os, "scandir", listing)
     info = catalogue.describe(str(tmp_path), "nowhere")
     assert info.pictures == 20 and not [path for path in asked if str(path).endswith(".png")]
 

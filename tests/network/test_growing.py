@@ -65,6 +65,10 @@ def test_patches_that_grow_by_half_weigh_pixels_by_what_they_cover():
         small = old(torch.full((1, 3, 64, 64), 0.3), log_sigma - shift)
         large = new(torch.full((1, 3, 96, 96), 0.3), log_sigma)
     torch.testing.assert_close(large.mean(), small.mean(), rtol=1e-4, atol=1e-4)
+    # And so that noise is averaged: of three pixels that two old ones cover, the middle one belongs to both.
+    down, _ = growing._pixels(4, 6, 1, 1)
+    side = torch.tensor([[2, 1, 0, 0, 0, 0], [0, 1, 2, 0, 0, 0], [0, 0, 0, 2, 1, 0], [0, 0, 0, 0, 1, 2]]) / 3
+    torch.testing.assert_close(down, torch.kron(side, side))
 
 
 @pytest.mark.parametrize("old_channels, new_channels", [(1, 3), (3, 1)])

@@ -93,6 +93,14 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p):
     assert torch.equal(Dropout(p)(x), dropped)
 
 
+@pytest.mark.parametrize("p", [0.05, 0.1])
+def test_dropout_keeps_the_mean_in_bfloat16_too(p):
+    torch.manual_seed(0)
+    x = 1 + torch.rand(1_000_000)  # all of them rounded differently
+    kept = Dropout(p)(x.bfloat16()).double()
+    assert (kept.sum() / x.double()[kept != 0].sum()).item() == pytest.approx(256 / (256 - round(256 * p)), abs=3e-4)
+
+
 def test_dropout_neighbours_fall_independently_and_nothing_falls_without_training():
     dropped = (Dropout(0.5)(torch.ones(2000, 64)) == 0).float()
     together = torch.corrcoef(dropped.T) - torch.eye(64)

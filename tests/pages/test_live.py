@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from ddpm_core.config import preset
 from ddpm_core.errors import UsageError
-from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.runs import Run, Status, process_born
 from ddpm_core.session import Session
 from pages.live import Live
 
@@ -52,8 +52,8 @@ def make_run(root: Path, name: str, state: str = "finished", steps: int = 40, al
             images=640 * steps,
             images_per_second=500.0,
             loss=1 / steps,
-            pid=os.getpid() if alive else 2**22 + 1,
-            pid_started=process_began(),
+            pid=os.getppid() if alive else 2**22 + 1,
+            born=process_born(os.getppid()),
         )
     )
     for path in (

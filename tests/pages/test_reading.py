@@ -58,7 +58,7 @@ def test_each_state_has_its_sentence(state, losses, words):
 
 
 def test_a_run_that_was_stopped_before_its_first_step_is_not_called_saved():
-    assert sentence("stopped", 0, 0, 0.0, "", []) == "Stopped before the first step: nothing was kept."
+    assert sentence("stopped", 0, 0, 0.0, "", []) == "Stopped before the first step."
 
 
 def test_one_lost_line_is_not_called_divergence():

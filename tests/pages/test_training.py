@@ -12,7 +12,7 @@ from PIL import Image
 from ddpm_core import config
 from ddpm_core.config import preset
 from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run, Status, process_began
+from ddpm_core.runs import Run, Status, process_born
 from ddpm_core.session import Session
 from pages import filling, launch
 
@@ -201,11 +201,16 @@ def test_start_choices_offer_what_can_be_done(session):
 def test_a_run_that_could_not_write_its_end_can_go_on(session):
     """Its folder says that it runs, and the process that it names, this one, lives."""
     run = saved_run(session.root)
-    status = Status(state="running", step=120, pid=os.getpid(), pid_started=process_began())
-    run.write_status(status)
-    assert choices(session) == ["scratch", "model/old/ddpm_best.pt"]
-    session.current = lambda: (run, dataclasses.replace(status, state="failed", updated=status.updated + 1))
-    assert choices(session) == ["scratch", "resume/old", "model/old/ddpm_best.pt"]
+    theirs = Status(state="running", step=120, pid=os.getppid(), born=process_born(os.getppid()))
+    run.write_status(theirs)
+    assert choices(session) == ["scratch", "model/old/ddpm_best.pt"], "another program trains it"
+    ours = dataclasses.replace(theirs, pid=os.getpid(), born=process_born())
+    run.write_status(ours)
+    session.current = lambda: (run, ours)
+    assert choices(session) == ["scratch", "model/old/ddpm_best.pt"], "we do"
+    for now in ((run, dataclasses.replace(ours, state="failed", updated=ours.updated + 1)), (None, None)):
+        session.current = lambda now=now: now
+        assert choices(session) == ["scratch", "resume/old", "model/old/ddpm_best.pt"]
 
 
 def test_choosing_a_run_fills_the_form_and_holds_what_cannot_change(session):

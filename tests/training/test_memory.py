@@ -170,7 +170,7 @@ def test_what_is_free_on_a_card_counts_what_torch_holds_unused(monkeypatch):
 def test_a_containers_limit_counts(monkeypatch, tmp_path):
     for name, text in {"max": "4000000", "current": "3000000", "stat": "anon 1\ninactive_file 500000\n"}.items():
         (tmp_path / f"memory.{name}").write_text(text)
-    monkeypatch.setattr(memory, "Path", lambda folder: tmp_path)
+    monkeypatch.setattr(memory.room, "CGROUP", tmp_path)
     assert memory.free(CPU) == 1_500_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free(CPU) > 1_500_000

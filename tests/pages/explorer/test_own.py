@@ -190,9 +190,8 @@ class TestRedraw:
     ):
         told = listen.last(own.make_redraw(session, {**HOW, "a": bring(coloured()), "strength": 1, "samples": samples}))
         drawn = listen.tiles(listen.pixels(told["src"]), 16, gap=1)[:samples]
-        assert (
-            told["line"] == f"Your picture, drawn {samples} times anew." if samples > 1 else "Your picture, drawn anew."
-        )
+        says = f"Your picture, drawn {samples} times anew." if samples > 1 else "Your picture, drawn anew."
+        assert told["line"] == says
         assert (drawn == made(range(5, 5 + samples))).all()
 
     def test_a_seed_gives_the_same_picture_alone_and_among_others(self, session, bring, listen):
