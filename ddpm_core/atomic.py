@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from ddpm_core.errors import DataError
 
+_ATTEMPTS = 60  # to replace a file, each waiting a little longer: 18 seconds in all
 RESERVE = 512 << 20  # bytes of the disk that are left to the next checkpoint, which matters more than a picture
 
 
@@ -57,15 +58,20 @@ def keep(path: Path, content: bytes, what: str) -> None:
         raise DataError(f"cannot keep {what} in {folder} ({reason}): free some space, or check permissions.") from None
 
 
+def nearest(folder: Path) -> Path | None:
+    """The folder, or whatever is there first on the way up from it. None on Windows where not even the drive is."""
+    return next((place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place)), None)
+
+
 def replace(source: Path, target: Path) -> None:
     """os.replace, patient with Windows, where it fails while another program reads the target (a virus scanner, or the page, which
     takes seconds for a large one)."""
-    for attempt in range(60):
+    for attempt in range(_ATTEMPTS):
         try:
             os.replace(source, target)
             return
         except PermissionError:
-            if os.name != "nt" or attempt == 59:
+            if os.name != "nt" or attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(0.01 * (attempt + 1))
 

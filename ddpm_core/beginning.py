@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ddpm_core import atomic
 from ddpm_core.config import RunConfig
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.runs import Run, all_runs
@@ -94,8 +95,8 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
 
 def _check_writable(root: Path) -> None:
     """UsageError unless folders can be made under `root`. Only looks: nothing is to be written before all is right."""
-    nearest = next((folder for folder in (root.absolute(), *root.absolute().parents) if os.path.lexists(folder)), None)
-    if nearest is None:  # on Windows, where a drive or a share is not there
+    nearest = atomic.nearest(root)
+    if nearest is None:
         raise UsageError(f"{root.absolute()} is on a drive that is not there: choose another output folder.")
     if not os.path.isdir(nearest):
         what = "a link to a place that is not there" if os.path.islink(nearest) else "a file"

@@ -50,9 +50,8 @@ class ImageFolder(ImageFiles):
             try:
                 about = os.stat(start + name)
                 digest.update(os.fsencode(name) + f"\0{about.st_size} {about.st_mtime_ns}\0".encode())
-                if not os.access(
-                    start + name, os.R_OK
-                ):  # once it is opened, nothing else tells that it is to be read now
+                # Once a file is opened to us, nothing else tells that it is to be read now.
+                if not os.access(start + name, os.R_OK):
                     digest.update(b"closed\0")
             except OSError:
                 digest.update(os.fsencode(name) + b"\0gone\0")

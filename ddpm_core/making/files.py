@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ddpm_core import atomic
 from ddpm_core.errors import UsageError
 from ddpm_core.pictures import read_recipe
 
@@ -56,8 +57,8 @@ def _is_too_long(path: Path) -> bool:
 
 def check_folder(folder: Path) -> None:
     """Raises `UsageError` unless files can be written into `folder`, which need not be there yet."""
-    there = next((place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place)), None)
-    if there is None:  # on Windows, where a drive or a share is not there
+    there = atomic.nearest(folder)
+    if there is None:
         raise UsageError(
             f"{folder} is on a drive that is not there: choose another place with --output or --output-dir."
         )
