@@ -91,7 +91,8 @@ def needed(
         "grid": found.drawing.peak(max(grid_sizes(config.size))) if grid else 0,
     }
     widest = config.network.width * max(config.network.multipliers)
-    if arithmetic.winograd and widest >= convolution.LEAST_CHANNELS:
+    kind = torch.bfloat16 if arithmetic.half else torch.float32
+    if arithmetic.winograd and widest >= convolution.LEAST_CHANNELS[kind]:
         heights["step"] += convolution.workspace(widest, widest)
     if grid and whole and recorded(config, arithmetic):  # what a recording holds is not free for a grid
         heights["grid"] += max(heights["step"], heights["update"])
@@ -123,7 +124,7 @@ def arithmetic(device: torch.device, amp: bool) -> Arithmetic:
     """How `device` will compute."""
     with devices.autocast(device, amp):
         half = device.type in ("cuda", "cpu") and torch.is_autocast_enabled(device.type)
-    return Arithmetic(card=device.type != "cpu", half=half, winograd=devices.winograd_pays(device))
+    return Arithmetic(card=device.type != "cpu", half=half, winograd=device.type == "cpu")
 
 
 # ---- what fits

@@ -169,7 +169,7 @@ class TrainingState:
         # The same goes for the layout; but what a card likes can be slow on a processor, and what a processor without bfloat16
         # likes on one with it, and there the bits are others anyway.
         # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
-        likes_it = devices.winograd_pays(self.device) or self.device.type != "cpu"
+        likes_it = devices.channels_last_pays(self.device) or self.device.type != "cpu"
         here = saved.get("device") == self.device.type and likes_it
         self.use_layout(saved.get("channels_last", False) and here)
         self.compiled_from = saved.get("compiled_from", 0)

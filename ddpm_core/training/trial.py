@@ -73,10 +73,9 @@ def usual_layout(config: RunConfig, device: torch.device) -> bool:
     """Whether the weights, which the feature maps follow, lie channels-last (for each place of a map its channels side by side):
     as is faster, as far as one knows without trying.
 
-    Compiled networks on a card like it, and Winograd's products on a processor. (With bfloat16 there is nothing to win on a
-    processor: what convolutions gain, GroupNorm loses. Measured on one core with AVX-512, `cpu` at 32 px: 0.9 times as fast.)
+    Compiled networks on a card like it, and processors without bfloat16.
     """
-    return devices.winograd_pays(device) or compiled_later(config, device)
+    return devices.channels_last_pays(device) or compiled_later(config, device)
 
 
 def layout_is_open(state: TrainingState) -> bool:

@@ -179,19 +179,22 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
 def test_how_this_processor_computes():
     from ddpm_core import devices
 
-    bfloat16 = devices.bfloat16_pays(CPU)
-    assert memory.arithmetic(CPU, amp=False) == Arithmetic(card=False, half=False, winograd=not bfloat16)
-    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=bfloat16, winograd=not bfloat16)
+    assert memory.arithmetic(CPU, amp=False) == Arithmetic(card=False, half=False, winograd=True)
+    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=devices.bfloat16_pays(CPU), winograd=True)
 
 
 def test_winograds_kernels_and_tiles_are_counted():
     standard, cpu = preset(size=32, preset="standard"), preset(size=32)
     plain, ours = PROCESSOR, dataclasses.replace(PROCESSOR, winograd=True)
-    more = [
-        memory.needed(one, 3, 128, ours).allocated - memory.needed(one, 3, 128, plain).allocated
-        for one in (standard, cpu)
-    ]
-    assert more[0] == convolution.workspace(288, 288) > more[1] == convolution.workspace(128, 128) > 0
+
+    def more(config, half):
+        with_it, without = (dataclasses.replace(one, half=half) for one in (ours, plain))
+        return memory.needed(config, 3, 128, with_it).allocated - memory.needed(config, 3, 128, without).allocated
+
+    assert more(standard, half=False) == convolution.workspace(288, 288) > 0
+    assert more(cpu, half=False) == convolution.workspace(128, 128) > 0
+    assert more(standard, half=True) == convolution.workspace(288, 288)
+    assert more(cpu, half=True) == 0  # half precision gains with more channels only
     assert memory.needed(TOY, 3, 16, ours) == memory.needed(TOY, 3, 16, plain)  # too narrow for it
 
 

@@ -10,6 +10,7 @@ import train_high_res
 from ddpm_core import checkpoint, devices
 from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.data.batches import Batches
+from ddpm_core.network import convolution
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run, Status
 from ddpm_core.training import optimizer as optimizers
@@ -338,17 +339,24 @@ def test_in_both_layouts_a_step_comes_to_the_same_gradients(eight_pictures):
         assert (one - other).abs().max() <= 1e-4 * one.abs().max() + 1e-7
 
 
-def test_winograds_products_resume_to_the_same_bits(go, tiny, native):
-    """On a processor without bfloat16, with convolutions wide enough for them, and a stop in between."""
-    native["bfloat16"] = False
-    network = NetworkConfig(width=96, multipliers=(1,), blocks=1, patch=1, attention=(), dropout=0.1)
+@pytest.mark.parametrize(("bfloat16", "width"), [(False, 96), (True, 256)])
+def test_winograds_products_resume_to_the_same_bits(go, tiny, native, monkeypatch, bfloat16, width):
+    """With convolutions wide enough for them, and a stop in between."""
+    native["bfloat16"] = bfloat16
+    kinds, winograd = [], convolution.winograd
+    monkeypatch.setattr(convolution, "winograd", lambda x, *given: kinds.append(x.dtype) or winograd(x, *given))
+    monkeypatch.setattr(devices, "has_matrix_units", lambda: False)
+    if bfloat16:
+        monkeypatch.setattr(devices, "half", lambda device, amp: torch.bfloat16)
+    network = NetworkConfig(width=width, multipliers=(1,), blocks=1, patch=1, attention=(), dropout=0.1)
     settings = {"network": network, "epochs": 2, "batch_size": 8, "optimizer": "muon"}
     whole, _ = go(tiny(name="whole", **settings))
     halves, status = go(tiny(name="halves", **settings), **stop_at(1))
-    assert status.step == 1 and saved_by(halves)["channels_last"]
+    assert status.step == 1 and saved_by(halves)["channels_last"] == (not bfloat16)
     go(halves.config(), resume=True)
     for part in ("weights", "ema", "second_ema"):
         assert same(saved_by(whole)[part], saved_by(halves)[part])
+    assert set(kinds) == {torch.bfloat16 if bfloat16 else torch.float32}
 
 
 def test_a_processor_with_bfloat16_goes_on_in_the_plain_layout(material, native, tmp_path):
