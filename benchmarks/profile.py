@@ -47,7 +47,7 @@ KINDS = {
     "copies, casts and joins": ("copy_", "cat", "to_copy", "contiguous", "clone", "upsample", "pixel_"),
 }
 REST = "additions, products, everything else"
-# Ours, on a processor without bfloat16; all that happens inside is a convolution's.
+# Ours, on a processor; all that happens inside is a convolution's.
 WINOGRAD = {"_WinogradBackward": "convolution, backward", "_Winograd": "convolution, forward"}
 
 

@@ -54,12 +54,10 @@ class Pass:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """On which kind of device, whether 16-bit numbers are used where autocast allows them, and whether convolutions take
-    Winograd's way (network/convolution.py). The last changes nothing that is counted here."""
+    """On which kind of device, and whether 16-bit numbers are used where autocast allows them."""
 
     card: bool  # False: a processor
     half: bool
-    winograd: bool = False
 
 
 CARD = Arithmetic(card=True, half=False)

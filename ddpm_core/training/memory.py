@@ -90,10 +90,8 @@ def needed(
         "update": weights + of_update,
         "grid": found.drawing.peak(max(grid_sizes(config.size))) if grid else 0,
     }
-    widest = config.network.width * max(config.network.multipliers)
-    kind = torch.bfloat16 if arithmetic.half else torch.float32
-    if arithmetic.winograd and widest >= convolution.LEAST_CHANNELS[kind]:
-        heights["step"] += convolution.workspace(widest, widest)
+    if not arithmetic.card:
+        heights["step"] += winograd(config, micro_batch, torch.bfloat16 if arithmetic.half else torch.float32)
     if grid and whole and recorded(config, arithmetic):  # what a recording holds is not free for a grid
         heights["grid"] += max(heights["step"], heights["update"])
     highest = max(heights, key=heights.__getitem__)
@@ -112,6 +110,16 @@ def needed(
     return dataclasses.replace(found_so_far, beside=extra.bytes + int(extra.share * blocks))
 
 
+def winograd(config: RunConfig, micro_batch: int, kind: torch.dtype) -> int:
+    """What the widest of a network's convolutions take for a moment on a processor, where they go Winograd's way."""
+    network, most = config.network, 0
+    for level, multiplier in enumerate(network.multipliers):
+        width, side = network.width * multiplier, config.size // network.patch // 2**level
+        if convolution.pays(kind, width, width, (micro_batch, side, side)):
+            most = max(most, convolution.workspace(kind, width, side, side))
+    return most
+
+
 def recorded(config: RunConfig, arithmetic: Arithmetic) -> bool:
     """Whether a step whose batch is in memory whole will be recorded, on the kind of card whose `arithmetic` this is.
 
@@ -124,7 +132,7 @@ def arithmetic(device: torch.device, amp: bool) -> Arithmetic:
     """How `device` will compute."""
     with devices.autocast(device, amp):
         half = device.type in ("cuda", "cpu") and torch.is_autocast_enabled(device.type)
-    return Arithmetic(card=device.type != "cpu", half=half, winograd=device.type == "cpu")
+    return Arithmetic(card=device.type != "cpu", half=half)
 
 
 # ---- what fits

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from ddpm_core import devices
 from ddpm_core.config import SIZES, NetworkConfig, RunConfig, preset
 from ddpm_core.data import places
 from ddpm_core.network import convolution
@@ -177,25 +178,29 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
 
 
 def test_how_this_processor_computes():
-    from ddpm_core import devices
-
-    assert memory.arithmetic(CPU, amp=False) == Arithmetic(card=False, half=False, winograd=True)
-    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=devices.bfloat16_pays(CPU), winograd=True)
+    assert memory.arithmetic(CPU, amp=False) == Arithmetic(card=False, half=False)
+    assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=devices.bfloat16_pays(CPU))
 
 
-def test_winograds_kernels_and_tiles_are_counted():
+@pytest.mark.parametrize("matrix_units", [False, True])
+def test_what_winograds_way_takes_is_counted_where_it_is_gone(monkeypatch, matrix_units):
+    monkeypatch.setattr(devices, "has_matrix_units", lambda: matrix_units)
     standard, cpu = preset(size=32, preset="standard"), preset(size=32)
-    plain, ours = PROCESSOR, dataclasses.replace(PROCESSOR, winograd=True)
 
-    def more(config, half):
-        with_it, without = (dataclasses.replace(one, half=half) for one in (ours, plain))
-        return memory.needed(config, 3, 128, with_it).allocated - memory.needed(config, 3, 128, without).allocated
+    def more(config, micro_batch, half):
+        kind = dataclasses.replace(PROCESSOR, half=half)
+        found = memory.needed(config, 3, micro_batch, kind).allocated
+        with monkeypatch.context() as without:
+            without.setattr(convolution, "LEAST_CHANNELS", {})
+            return found - memory.needed(config, 3, micro_batch, kind).allocated
 
-    assert more(standard, half=False) == convolution.workspace(288, 288) > 0
-    assert more(cpu, half=False) == convolution.workspace(128, 128) > 0
-    assert more(standard, half=True) == convolution.workspace(288, 288)
-    assert more(cpu, half=True) == 0  # half precision gains with more channels only
-    assert memory.needed(TOY, 3, 16, ours) == memory.needed(TOY, 3, 16, plain)  # too narrow for it
+    assert more(standard, 128, half=False) == convolution.workspace(torch.float32, 288, 4, 4) > 0
+    assert more(cpu, 128, half=False) == convolution.workspace(torch.float32, 128, 4, 4) > 0
+    in_half = 0 if matrix_units else convolution.workspace(torch.bfloat16, 288, 4, 4)
+    assert more(standard, 128, half=True) == in_half
+    assert more(standard, 64, half=True) == 0  # too few tiles,
+    assert more(cpu, 128, half=True) == 0  # too few channels
+    assert more(TOY, 16, half=False) == 0
 
 
 # ---- against real steps
