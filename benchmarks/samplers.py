@@ -4,8 +4,8 @@
 
 Every cell of the table is the Frechet distance of pictures from the same seeds, so that cells differ by the sampler and not by
 luck. A row is one JSON in benchmarks/results/samplers/ that is written anew after every cell. Cells that are there already are
-kept, and a line says so: a command that was broken off goes on. `--anew` measures all again. Each of our samplers walks the staircase that suits it best (config.SPACING_OF); `--spacings` measures
-the others as well, which is how that table was made.
+kept, and a line says so: a command that was broken off goes on. `--anew` measures all again. Each of our samplers walks the staircase
+that suits it best (config.SPACING_OF); `--spacings` measures the others as well, which is how that table was made.
 
 What diffusers gets: its own steps and staircases over a table of 1000 rows that ends where this network's training ended, beliefs
 that are clipped as ours are, and the exact noise level of each step (its own time steps are rounded). Its pictures start from

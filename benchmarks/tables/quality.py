@@ -10,6 +10,7 @@ from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, gr
 
 ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
 AS_DRAWN = "as the studio draws"
+COMMON_SINCE = "2026-11-27"  # the tuned peers draw by COMMON_SAMPLER; before, each by a sampler of its own
 
 
 def quality(results: Path) -> str:
@@ -99,8 +100,12 @@ def _by_which(runs: list[dict[str, Any]]) -> str:
     names = sorted({run["studio"]["sampler"] for run in runs if "studio" in run})
     if not names:
         return ""
+    peers = [run for run in runs if run["method"].startswith(("diffusers_tuned", "lucidrains_tuned"))]
+    of_peers = "and the tuned peers'"
+    if any(run["machine"]["date"] < COMMON_SINCE for run in peers):
+        of_peers = f"(the tuned peers' of before {COMMON_SINCE} by others)"
     return (
-        f" FD is of pictures drawn by one sampler, {COMMON_SAMPLER}, ours and the tuned peers'; the studio draws by {', '.join(names)},"
+        f" FD is of pictures drawn by one sampler, {COMMON_SAMPLER}, ours {of_peers}; the studio draws by {', '.join(names)},"
         " with as many calls. (The peers would gain by that too.)"
     )
 

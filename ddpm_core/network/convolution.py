@@ -13,10 +13,10 @@ In float32, which is all that most laptops compute in, rounding errors are 4e-6 
 convolution has 1e-6. (Measured on two cores with AVX2, forward and backward, beside oneDNN's convolutions: 128 maps of 192 channels
 and 8 x 8 places 54 ms instead of 103, 32 maps of 128 channels and 16 x 16 places 27 ms instead of 45.)
 
-In bfloat16 what goes into the products and what comes out is rounded, which is a noise of 2 % of a result, forward and backward,
+In bfloat16 what goes into the products and what comes out is rounded, which is a noise of 1.7 % of a result, forward and backward,
 where a plain convolution has 0.2 %. Learning does not mind: 300 steps of a network of 11 million weights on Fashion-MNIST, with
 the same draws, ended at a mean loss of 0.2839 instead of 0.2846 (the last 100). (Measured on two cores with AVX-512: 32 maps of
-320 channels and 16 x 16 places 61 ms instead of 98, of 8 x 8 places 18 ms instead of 25.)
+320 channels and 16 x 16 places 60 ms instead of 97, of 8 x 8 places 20 ms instead of 25.)
 """
 
 from typing import Any
@@ -32,16 +32,16 @@ SIDE = 4  # of the part of the result that belongs to a tile
 # (Measured on two cores: 64 channels 0.8 to 1.3 times as fast, 96 with 128 tiles 1.05 to 1.3.) Transforms grow with the sum of
 # the channels in and out and products with their product, so it is the harmonic mean that decides. (64 and 320, 107 in the mean:
 # 1.15 to 1.4; 64 and 128, 85: 1.0 to 1.15.) In bfloat16 plain products take half the time, and transforms do not. (With 128 and 512
-# tiles: 256 channels 1.3 and 1.4 times as fast, 320 1.35 and 1.6.)
+# tiles: 256 channels 1.2 and 1.45 times as fast, 320 1.2 and 1.6.)
 LEAST_CHANNELS = {torch.float32: 96, torch.bfloat16: 256}
 LEAST_TILES = 128
 # So many bytes of tiles at once: little beside a step's maps, and enough tiles that the products pay for their kernels.
-# (Measured on two cores, the full-resolution network of benchmarks/throughput.py in float32: a step takes 0.94 of what it
-# takes with half as many, and as long with twice as many.)
-AT_ONCE = 2**23
+# (Measured on two cores, the full-resolution network of benchmarks/throughput.py in float32: a step takes 0.94 of what it takes
+# with a fourth of it, and as long with half as many. In bfloat16 320 channels of 16 x 16 places take 0.94 of what they take with half.)
+AT_ONCE = 2**24
 
 # The transforms look at polynomials at 0, 1/2, -1/2, 3/2, -3/2 and infinity. (The usual 0, 1, -1, 2, -2 round nearly twice as much.)
-# Any two of B's numbers multiplied have no more digits than bfloat16 has, and of A's all but 27/8 and 27/8.
+# Any two of B's numbers multiplied have no more digits than bfloat16 has, and of A's all but 27/8 and 27/8. Those of G have.
 # fmt: off
 B = torch.tensor([  # of tiles
     [9 / 16,       0,  -5 / 2,       0, 1, 0],
@@ -69,16 +69,18 @@ A = torch.tensor([  # of the result
 
 
 class Convolution(nn.Conv2d):
-    """3 x 3, and as many places come out as go in. Where nothing is learned Winograd's way is not taken: a picture's bits would depend
-    on what is drawn beside it there."""
+    """3 x 3, and as many places come out as go in. Where nothing is learned Winograd's way is not taken: with it a picture's bits
+    would depend on what is drawn beside it."""
 
     def __init__(self, channels: int, channels_out: int) -> None:
         super().__init__(channels, channels_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype in LEAST_CHANNELS and self.bias is not None:
-            kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
-            if pays(kind, self.in_channels, self.out_channels, (len(x), *x.shape[2:])):
+            kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+            if self.weight.dtype == torch.float32 and pays(
+                kind, self.in_channels, self.out_channels, (len(x), *x.shape[2:])
+            ):
                 return winograd(x.to(kind), self.weight, self.bias)
         return super().forward(x)
 
@@ -101,11 +103,12 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _Winograd.apply(x, weight, bias)
 
 
-def workspace(kind: torch.dtype, channels: int, height: int, width: int) -> int:
+def workspace(kind: torch.dtype, channels: int, maps: tuple[int, int, int]) -> int:
     """Bytes that `winograd` takes for a moment, beside what goes in and comes out, with as many channels out as in: kernels, their
     gradients from one part of the maps and from all, and a part's tiles on their way."""
+    count, height, width = maps
     a_picture = kind.itemsize * channels * 36 * (height // SIDE) * (width // SIDE)
-    return 36 * channels**2 * (2 * kind.itemsize + 4) + 5 * max(AT_ONCE, a_picture)
+    return 36 * channels**2 * 12 + 5 * min(count * a_picture, max(AT_ONCE, a_picture))
 
 
 class _Winograd(torch.autograd.Function):
@@ -129,12 +132,12 @@ class _Winograd(torch.autograd.Function):
         for part in _parts(x, len(weight)):
             products = _transformed(A, _by_place(gradient[part]).reshape(16, -1)).view(36, -1, len(weight))
             of_part = torch.bmm(products.mT, _tiles(x[part]))
-            # Parts add up in float32: each rounding counts ten times in the end.
+            # Parts add up in float32: the last transform makes each rounding ten times as large.
             of_kernels = of_part if of_kernels is None else of_kernels.float().add_(of_part)
             _add_up(_transformed(B, torch.bmm(products, kernels).flatten(1)), of_x[part])
+        del kernels, of_part, products  # the last transform takes their room
         assert of_kernels is not None  # there is no map without a part
-        of_weight = _transformed(G.T, of_kernels.flatten(1)).view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
-        return of_x, of_weight.float(), gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
+        return of_x, _of_weight(of_kernels), gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
 
 
 def _like(x: Tensor, channels: int) -> Tensor:
@@ -164,7 +167,28 @@ def _transformed(matrix: Tensor, numbers: Tensor) -> Tensor:
 
 def _kernels(weight: Tensor) -> Tensor:
     """(channels_out, channels, 3, 3) -> (36, channels_out, channels)"""
-    return _transformed(G, weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *weight.shape[:2])
+    numbers = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    if weight.dtype == torch.float32:
+        return _transformed(G, numbers).view(36, *weight.shape[:2])
+    return _in_two(G, weight.dtype).mm(numbers.repeat(2, 1)).view(36, *weight.shape[:2])
+
+
+def _of_weight(of_kernels: Tensor) -> Tensor:
+    """(36, channels_out, channels) -> float32 (channels_out, channels, 3, 3): the transform of kernels, transposed."""
+    numbers = of_kernels.flatten(1)
+    if numbers.dtype == torch.float32:
+        of_weight = _transformed(G.T, numbers)
+    else:
+        first, rest = _in_two(G, numbers.dtype).mT.mm(numbers).chunk(2)
+        of_weight = first.float().add_(rest)
+    return of_weight.view(3, 3, *of_kernels.shape[1:]).permute(2, 3, 0, 1)
+
+
+def _in_two(matrix: Tensor, kind: torch.dtype) -> Tensor:
+    """The Kronecker square of a (m, k) matrix whose numbers have more digits than `kind`, as two such numbers each: (m m, 2 k k)."""
+    squared = torch.kron(matrix, matrix)
+    first = squared.to(kind)
+    return torch.cat([first, (squared - first).to(kind)], dim=1)
 
 
 def _tiles(x: Tensor) -> Tensor:

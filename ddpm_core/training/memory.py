@@ -91,7 +91,7 @@ def needed(
         "grid": found.drawing.peak(max(grid_sizes(config.size))) if grid else 0,
     }
     if not arithmetic.card:
-        heights["step"] += winograd(config, micro_batch, torch.bfloat16 if arithmetic.half else torch.float32)
+        heights["step"] += of_winograd(config, micro_batch, torch.bfloat16 if arithmetic.half else torch.float32)
     if grid and whole and recorded(config, arithmetic):  # what a recording holds is not free for a grid
         heights["grid"] += max(heights["step"], heights["update"])
     highest = max(heights, key=heights.__getitem__)
@@ -110,13 +110,14 @@ def needed(
     return dataclasses.replace(found_so_far, beside=extra.bytes + int(extra.share * blocks))
 
 
-def winograd(config: RunConfig, micro_batch: int, kind: torch.dtype) -> int:
-    """What the widest of a network's convolutions take for a moment on a processor, where they go Winograd's way."""
+def of_winograd(config: RunConfig, micro_batch: int, kind: torch.dtype) -> int:
+    """Bytes that the hungriest of a network's convolutions takes for a moment on a processor, where any goes Winograd's way."""
     network, most = config.network, 0
     for level, multiplier in enumerate(network.multipliers):
         width, side = network.width * multiplier, config.size // network.patch // 2**level
-        if convolution.pays(kind, width, width, (micro_batch, side, side)):
-            most = max(most, convolution.workspace(kind, width, side, side))
+        maps = (micro_batch, side, side)
+        if convolution.pays(kind, width, width, maps):
+            most = max(most, convolution.workspace(kind, width, maps))
     return most
 
 
