@@ -68,14 +68,19 @@ def hands(count: int) -> ThreadPoolExecutor:
 
 @functools.cache
 def _begun(count: int) -> ThreadPoolExecutor:
-    pool, together = (
-        ThreadPoolExecutor(count, "hand", initializer=torch.set_num_threads, initargs=(1,)),
-        threading.Barrier(count),
-    )
+    pool, together = ThreadPoolExecutor(count, "hand", initializer=_one_core), threading.Barrier(count)
     before = torch.get_num_threads()
     list(pool.map(lambda _: together.wait(), range(count)))  # now all of them are there
     torch.set_num_threads(before)  # what a thread sets for itself is also what threads begun later start with
     return pool
+
+
+def _one_core() -> None:
+    # The first question of a thread takes over what the last thread has set for itself; what is set after it stays. (Hands that
+    # computed on two cores each left more threads behind than there are cores. Then OpenMP's threads no longer wait awake for
+    # the next step, and training in this process was a third slower until its end.)
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 @torch.inference_mode()

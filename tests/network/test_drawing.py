@@ -145,15 +145,21 @@ def test_whether_pictures_may_be_told_apart_is_found_out():
 
 def test_hands_compute_on_one_core_each_and_change_nothing_for_others():
     before = torch.get_num_threads()
-    pool = drawing.hands(3)
-    assert drawing.hands(3) is pool
-    assert list(pool.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
-    assert torch.get_num_threads() == before
-    seen = []
-    fresh = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    fresh.start()
-    fresh.join()
-    assert seen == [before]
+    drawing._begun.cache_clear()
+    try:
+        torch.set_num_threads(3)
+        pool = drawing.hands(3)
+        assert drawing.hands(3) is pool
+        assert list(pool.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
+        assert torch.get_num_threads() == 3
+        seen = []
+        fresh = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        fresh.start()
+        fresh.join()
+        assert seen == [3]
+    finally:
+        torch.set_num_threads(before)
+        drawing._begun.cache_clear()
 
 
 def test_who_begins_hands_at_once_takes_no_cores_from_others():

@@ -21,7 +21,9 @@ REAL_COMPILE = torch.compile
 def go(tmp_path, monkeypatch):
     """train() on a machine where compiling pays; with `stop_at`, only until that step."""
     monkeypatch.setattr(devices, "compile_pays", lambda device: True)
-    monkeypatch.setattr(devices, "channels_last_pays", lambda device: True)  # one layout, compiled or not, on any processor
+    monkeypatch.setattr(
+        devices, "channels_last_pays", lambda device: True
+    )  # one layout, compiled or not, on any processor
     monkeypatch.setattr(trial, "COMPILE_AFTER", 0.0)
     monkeypatch.setattr(trial, "COMPILE_AFTER_STEPS", FIRST)
 
