@@ -76,11 +76,10 @@ class Convolution(nn.Conv2d):
         super().__init__(channels, channels_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype in LEAST_CHANNELS and self.bias is not None:
+        learns = torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype in LEAST_CHANNELS
+        if learns and self.bias is not None and self.weight.dtype == torch.float32:
             kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-            if self.weight.dtype == torch.float32 and pays(
-                kind, self.in_channels, self.out_channels, (len(x), *x.shape[2:])
-            ):
+            if pays(kind, self.in_channels, self.out_channels, (len(x), *x.shape[2:])):
                 return winograd(x.to(kind), self.weight, self.bias)
         return super().forward(x)
 
@@ -128,7 +127,7 @@ class _Winograd(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         kernels = _kernels(weight.to(x.dtype))
-        of_x, of_kernels = _like(x, weight.shape[1]), None
+        of_x, of_kernels = torch.empty_like(x), None
         for part in _parts(x, len(weight)):
             products = _transformed(A, _by_place(gradient[part]).reshape(16, -1)).view(36, -1, len(weight))
             of_part = torch.bmm(products.mT, _tiles(x[part]))
