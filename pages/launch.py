@@ -4,6 +4,7 @@ Handlers are plain functions of values, tested without a browser.
 """
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,11 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
 
         status = Run(session.root, settings.name).status() if resume else None
         step = status.resumes_from if status else 0
-        found = plan.forecast(settings, info.pictures, info.channels, step=step, turn=session.quiet)
+        # On a thread that ends: the server's live on, and one that has ever computed on several cores takes a third of its pace from
+        # a run, while it does nothing (OpenMP's threads wait asleep as soon as there are more of them than cores).
+        with ThreadPoolExecutor(1, "forecast") as own:
+            asked = own.submit(plan.forecast, settings, info.pictures, info.channels, step=step, turn=session.quiet)
+            found = asked.result()
     except StudioError as error:
         return sentence(error), {}
     text = " ".join(filter(None, (found.text, found.hint)))

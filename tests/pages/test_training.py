@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,21 @@ def test_errors_are_studio_errors(tmp_path):
         read(tmp_path, epochs=object())
     with pytest.raises(UsageError):
         filling.chosen_start(tmp_path, "model/x/y.pt")
+
+
+def test_what_a_forecast_computes_with_ends_with_it(session, monkeypatch, tmp_path):
+    """A thread of the server would live on, and one that has computed on several cores slows a run."""
+    from ddpm_core.training import plan
+
+    threads = []
+
+    def unwell(*_, **__):
+        threads.append(threading.current_thread())
+        raise UsageError("there is no room for this.")
+
+    monkeypatch.setattr(plan, "forecast", unwell)
+    Image.new("RGB", (50, 40)).save(tmp_path / "1.png")
+    said, facts = launch.forecast(session, *form(dataset=str(tmp_path)))
+    assert "no room for this" in said and facts == {}
+    (thread,) = threads
+    assert thread is not threading.current_thread() and not thread.is_alive()
