@@ -64,12 +64,17 @@ class Preview:
     @cached_property
     def pictures(self) -> np.ndarray:
         """uint8 (N, H, W, C): these beliefs as pictures; at the last step the finished ones."""
-        return pictures.to_uint8(self.x0)
+        return self._in_order(self.beliefs)
 
     @cached_property
     def noisy(self) -> np.ndarray:
         """uint8 (N, H, W, C): the pictures with the noise that they still have; at the last step none."""
-        return pictures.to_uint8(self.x)
+        return self._in_order(self.states)
+
+    def _in_order(self, parts: tuple[Tensor, ...]) -> np.ndarray:
+        # By numpy, which computes on one core: whoever looks may be a thread of the server, and one of those that has ever computed
+        # on several with torch slows every run beside it for as long as it lives (see `drawing.hands`).
+        return np.concatenate([pictures.to_uint8(part) for part in parts])[self.rows.cpu().numpy()]
 
 
 class Generator:
