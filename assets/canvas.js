@@ -69,7 +69,12 @@ Studio.canvas = (element, props, watch, tell) => {
     tell.cancel();
   });
 
-  Studio.models.watch((models) => put(words, t(models.length ? "canvas.ready" : "canvas.empty")));
+  let none = false;
+  Studio.models.watch((models) => {
+    if (none && models.length) put(line, (last = "")); // whoever asked was told that there is no model yet
+    none = !models.length;
+    put(words, t(none ? "canvas.empty" : "canvas.ready"));
+  });
   draw();
 };
 

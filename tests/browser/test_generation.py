@@ -23,11 +23,14 @@ def line(page):
     return page.locator("#generation_status")
 
 
-def test_without_a_model_the_tab_teaches(page):
+def test_without_a_model_the_tab_teaches_until_there_is_one(page, studio, toy_run):
     open_generation(page, models=0)
     page.get_by_text("No model yet. Train one on the Training tab").wait_for()
     page.get_by_role("button", name="Generate").click()
     line(page).get_by_text("There is no model yet. Train one").wait_for()
+    toy_run(studio.root, "toys", size=32, width=64)
+    page.wait_for_function("document.querySelector('#model input').value !== ''")
+    assert line(page).inner_text() == ""
 
 
 def test_pictures_sharpen_step_by_step_and_can_be_saved(page, studio, toy_run, tmp_path):
