@@ -71,7 +71,7 @@ Studio.canvas = (element, props, watch, tell) => {
 
   let none = false;
   Studio.models.watch((models) => {
-    if (none && models.length) put(line, (last = "")); // whoever asked was told that there is no model yet
+    if (none && models.length && !stage.firstChild) put(line, (last = "")); // whoever asked was told that there is no model yet
     none = !models.length;
     put(words, t(none ? "canvas.empty" : "canvas.ready"));
   });

@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import distance, encoder, machine
+from benchmarks.arguments import COUNT, SEEDS
 from benchmarks.methods import Ours
-from benchmarks.records import RESULTS, kept, write
+from benchmarks.records import RESULTS, can_stand_beside, kept, write
 from benchmarks.tables.quality import of_ablation
-from benchmarks.variants import VARIANTS
+from benchmarks.variants import VARIANTS, settings_of
 from ddpm_core import devices
-from ddpm_core.config import PRESETS, preset
+from ddpm_core.commandline import whole
+from ddpm_core.config import PRESETS, RunConfig, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
@@ -36,9 +38,8 @@ def run(
 ) -> dict[str, Any]:
     """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
     device = machine.device_of(options.device)
-    title, settings = VARIANTS[variant]
-    every = {"seed": seed, "device": options.device, **(VARIANTS[options.network][1] if options.network else {})}
-    config = preset(options.dataset, options.size, options.preset, **(every | settings))
+    config = _config(variant, options, seed)
+    title = VARIANTS[variant][0] if variant != "base" or options.preset == "cpu" else f"`{options.preset}` as it is"
     method = Ours(title, config, images, device)
     steps = -(-options.images // config.batch_size)
     seconds, losses = [], []
@@ -69,17 +70,25 @@ def run(
     }
 
 
+def _config(variant: str, options: argparse.Namespace, seed: int = 0) -> RunConfig:
+    every: dict[str, Any] = {"seed": seed, "device": options.device}
+    base = preset(options.dataset, options.size, options.preset, **every)
+    if options.network:
+        every |= settings_of(options.network, base)
+    return preset(options.dataset, options.size, options.preset, **(every | settings_of(variant, base)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="what is changed, one setting at a time")
     parser.add_argument("--network", default="", help="a variant's network instead of the preset's, in all rows")
-    parser.add_argument("--images", type=int, default=40_000, help="pictures seen in training")
+    parser.add_argument("--images", type=COUNT, default=40_000, help="pictures seen in training")
     parser.add_argument("--only", help="variants, with commas between them; without: all")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--sampling-steps", type=int, default=20, help="network calls a picture")
+    parser.add_argument("--seeds", type=SEEDS, default=[0])
+    parser.add_argument("--samples", type=whole(10, 1_000_000), default=2000)
+    parser.add_argument("--sampling-steps", type=whole(1, 1000), default=20, help="network calls a picture")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--results", type=Path, default=RESULTS / "ablation")
@@ -93,12 +102,19 @@ def main() -> None:
 
 
 def _main(options: argparse.Namespace) -> None:
-    # At 32 px levels that are not shifted are the default's.
-    every = [variant for variant in VARIANTS if (variant, options.size) != ("unshifted", 32)]
-    variants = options.only.split(",") if options.only else every
+    variants = options.only.split(",") if options.only else list(VARIANTS)
     for variant in [*variants, *filter(None, [options.network])]:
         if variant not in VARIANTS:
             raise UsageError(f"there is no variant {variant!r}: choose from {', '.join(VARIANTS)}.")
+    # At 32 px levels that are not shifted are the default's, and `standard` has batches of 64 by itself at 64 px.
+    base = _config("base", options)
+    same = [
+        variant for variant in variants
+        if variant != "base" and (_config(variant, options) == base or (variant == "unshifted" and options.size == 32))
+    ]  # fmt: skip
+    if options.only and same:
+        raise UsageError(f"{same[0]!r} is what `{options.preset}` does at {options.size} px by itself: leave it out.")
+    variants = [variant for variant in variants if variant not in same]
     machine.device_of(options.device)  # where these benchmarks do not know it, that is said before anything is read
     devices.keep_freed_memory()
     coder = encoder.load(options.dataset, options.size)
@@ -106,13 +122,15 @@ def _main(options: argparse.Namespace) -> None:
     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir).images
     real = distance.Reference(coder, shown)
     wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.sampling_steps}
+    of = "" if options.preset == "cpu" else f"_{options.preset}"
+    of += f"_{options.network}" if options.network else ""
+    compared = f"{options.dataset}_{options.size}{of}_{options.images}"
+    can_stand_beside(options.results.glob(f"{compared}_*.json"), wanted)
     results = []
-    for seed in map(int, options.seeds.split(",")):
+    for seed in options.seeds:
         for variant in variants:
-            of = "" if options.preset == "cpu" else f"_{options.preset}"
-            of += f"_{options.network}" if options.network else ""
-            path = options.results / f"{options.dataset}_{options.size}{of}_{options.images}_{variant}_s{seed}.json"
-            result = kept(path, f"{variant}, seed {seed}", wanted, options.anew)
+            path = options.results / f"{compared}_{variant}_s{seed}.json"
+            result = kept(path, f"{variant}, seed {seed}", options.anew)
             if result is None:
                 result = run(variant, seed, options, images, real)
                 write(path, result)

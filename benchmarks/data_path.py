@@ -27,9 +27,11 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine
+from benchmarks.arguments import COUNT
 from benchmarks.methods import steps_of
 from benchmarks.records import results_of, write
 from ddpm_core import devices
+from ddpm_core.commandline import number
 from ddpm_core.config import PRESETS, SIZES, RunConfig, preset
 from ddpm_core.data import catalogue, places
 from ddpm_core.data.batches import Batches
@@ -99,8 +101,8 @@ def measure(config: RunConfig, images: np.ndarray, rounds: int, seconds: float, 
     watch = machine.Watch()
     found: list[dict[str, float]] = []
     quiet: list[dict[str, float]] = []
-    for number in range(rounds):
-        order = random.Random(number).sample(ROWS, len(ROWS))
+    for round_ in range(rounds):
+        order = random.Random(round_).sample(ROWS, len(ROWS))
         taken = {row: steps[row].block(count) for row in order}
         (found if watch.lap().disturbed else quiet).append(taken)
         print(json.dumps({row: round(1000 * taken[row], 2) for row in ROWS}), flush=True)
@@ -135,8 +137,8 @@ def main() -> None:
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--size", type=int, choices=SIZES, default=32)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of one row in one round")
+    parser.add_argument("--rounds", type=COUNT, default=40)
+    parser.add_argument("--seconds", type=number(0.1, 3600), default=1.0, help="of one row in one round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--output", type=Path, help="a file instead of the usual one")

@@ -2,14 +2,14 @@
 
     python -m benchmarks.explorers --output-dir . --run openmoji_32x32
 
-Starts the studio with a run that was trained (a 32 px `cpu` model, as anybody gets on two cores) and opens its page.
+Starts the studio with a run that was trained (the table's is a 32 px `cpu` model, as anybody gets on two cores) and opens its page.
 
 The pad: the pointer moves over it, and each move is timed from the browser's own time stamp of it to the frame that shows the
 coarse map's picture there; then how long the exact picture takes once the pointer rests (the page waits 120 ms first). Cancel:
 each explorer gets more to do than it can finish, and is timed from the click to the line that says so, and to the moment when
 the studio's processor time stands still, which is when the work has really stopped.
 
-Writes benchmarks/results/explorers.json.
+Writes benchmarks/results/explorers.json (with _float32 or _cuda in its name, as benchmarks/records.py says).
 """
 
 import argparse
@@ -31,8 +31,10 @@ from PIL import Image
 
 from benchmarks import machine
 from benchmarks.first_minute import HOUSE, ask, chromium, until
-from benchmarks.records import RESULTS, write
+from benchmarks.records import results_of, write
 from ddpm_core import devices
+from ddpm_core.errors import StudioError
+from ddpm_core.runs import Run
 
 MOVES = 60
 RESTS = 12
@@ -61,14 +63,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", type=Path, default=Path("."), help="where checkpoints/ of the run is")
     parser.add_argument("--run", required=True, help="a run that kept snapshots of its averages")
-    parser.add_argument("--output", type=Path, default=RESULTS / "explorers.json")
+    parser.add_argument("--output", type=Path, help="instead of the usual file in results/")
     options = parser.parse_args()
-    about = machine.describe(" ".join(["python -m benchmarks.explorers", *sys.argv[1:]]), devices.choose("auto"))
+    device = devices.choose("auto")
+    about = machine.describe(" ".join(["python -m benchmarks.explorers", *sys.argv[1:]]), device)
+    try:
+        config = Run(options.output_dir, options.run).config()
+    except StudioError as error:
+        sys.exit(f"explorers: {error}")
+    about |= {"preset": config.preset, "size": config.size}
     watch = machine.Watch()
     with opened(options.output_dir.resolve(), options.run) as (page, studio):
         found = {"run": options.run, "pad": pad(page), "cancel": cancels(page, studio)}
     disturbed = watch.lap().disturbed
-    write(options.output, {**about, **found, "disturbed": disturbed})
+    write(options.output or results_of("explorers", device), {**about, **found, "disturbed": disturbed})
     print(json.dumps(found, indent=2))
 
 

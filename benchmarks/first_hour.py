@@ -4,8 +4,9 @@
 
 The clock is the run's own: training, samples and checkpoints count, the making of the grids below does not. At each mark the
 run is stopped and resumed, which changes nothing (see tests/training/test_trainer.py), and 96 pictures are made from its
-averaged weights with the Generation tab's defaults. Grids and figures go to benchmarks/results/first_hour/. A run that broke off
-goes on with the same command; marks that its clock has passed are left as they are.
+averaged weights with the Generation tab's defaults. Grids and figures go to benchmarks/results/first_hour/ (first_hour_float32/
+on a processor without bfloat16, first_hour_cuda/ on a card). A run that broke off goes on with the same command; marks that its
+clock has passed are left as they are.
 """
 
 import argparse
@@ -14,9 +15,10 @@ import threading
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.records import RESULTS, read, write
+from benchmarks.records import RESULTS, kind_of, read, write
 from ddpm_core import devices, pictures
 from ddpm_core.beginning import new_run
+from ddpm_core.commandline import number
 from ddpm_core.config import preset
 from ddpm_core.errors import StudioError
 from ddpm_core.generator import Generator
@@ -31,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", type=Path, required=True, help="where the run goes")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 60])
+    parser.add_argument("--minutes", type=number(0.1, 10_000), nargs="+", default=[2, 10, 60])
     options = parser.parse_args()
     try:
         _main(options)
@@ -82,7 +84,8 @@ def keep(run: Run, minutes: float) -> None:
     model = Generator.load(run.final_path)
     for preview in model.sample(range(PICTURES)):
         last = preview
-    folder = RESULTS / "first_hour"
+    device = devices.choose("auto")
+    folder = RESULTS / f"first_hour{kind_of(device)}"
     folder.mkdir(parents=True, exist_ok=True)
     grid = pictures.enlarge(pictures.grid(last.pictures, columns=16), 2)
     grid.quantize(256).save(folder / f"{minutes:g}_minutes.png", optimize=True)
@@ -91,7 +94,7 @@ def keep(run: Run, minutes: float) -> None:
     path = folder / "first_hour.json"
     known = read(path) or {}
     known[f"{minutes:g} minutes"] = {
-        **machine.describe(" ".join(["python -m benchmarks.first_hour", *sys.argv[1:]]), devices.choose("auto")),
+        **machine.describe(" ".join(["python -m benchmarks.first_hour", *sys.argv[1:]]), device),
         "steps": row["step"],
         "images_seen": row["images"],
         "images_per_second_overall": round(row["images"] / row["seconds"], 1),

@@ -3,7 +3,8 @@
     python -m benchmarks.first_minute
 
 Starts the real program with an empty folder (nothing decoded, nothing cached), opens it in Chromium, presses Start training
-with the defaults, and reads its clock. Prints a table and writes benchmarks/results/first_minute.json.
+with the defaults, and reads its clock. Prints a table and writes benchmarks/results/first_minute.json
+(with _float32 or _cuda in its name, as benchmarks/records.py says).
 """
 
 import argparse
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.records import RESULTS, write
+from benchmarks.arguments import COUNT
+from benchmarks.records import results_of, write
 from ddpm_core import devices
 
 HOUSE = Path(__file__).parents[1]
@@ -36,7 +38,7 @@ WORDS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=COUNT, default=3)
     parser.add_argument("--port", type=int, default=7871)
     options = parser.parse_args()
 
@@ -46,8 +48,9 @@ def main() -> None:
     print(f"| seconds, median of {options.runs} | median | all |\n|---|---|---|")
     for name, seconds in rows.items():
         print(f"| {WORDS[name]} | {statistics.median(seconds):.1f} | {', '.join(map(str, seconds))} |")
-    about = machine.describe(" ".join(["python -m benchmarks.first_minute", *sys.argv[1:]]), devices.choose("auto"))
-    write(RESULTS / "first_minute.json", {**about, "load_before": load, "seconds": rows})
+    device = devices.choose("auto")
+    about = machine.describe(" ".join(["python -m benchmarks.first_minute", *sys.argv[1:]]), device)
+    write(results_of("first_minute", device), {**about, "load_before": load, "seconds": rows})
 
 
 def one_round(port: int) -> dict[str, float]:

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 
 from benchmarks import machine, quality
+from benchmarks.arguments import SEEDS
 from benchmarks.methods import Ours
-from benchmarks.records import RESULTS, write
+from benchmarks.records import RESULTS, kind_of, write
 from benchmarks.tables.quality import of_growing
 from ddpm_core import checkpoint, devices, seeds
-from ddpm_core.config import preset
+from ddpm_core.commandline import number
+from ddpm_core.config import PRESETS, preset
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
@@ -95,6 +97,8 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
     config = growing.fit(preset(options.dataset, options.size, options.preset, **settings), model.config)
     images, held_out = pictures(options.size)
+    if device.type == "cuda":
+        Ours("warm-up", config, images, device).step(0.0)  # or scratch alone would pay for compiling
     scratch = Ours("scratch", config, images, device)
     scratch_seen, seconds = trained(scratch, HeldOut(scratch, held_out), options.minutes)
 
@@ -129,19 +133,21 @@ def main() -> None:
     parser.add_argument("--dataset", default="openmoji")
     parser.add_argument("--from-size", type=int, default=32)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--preset", default="cpu")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--minutes", type=number(0.1, 10_000), default=5.0)
+    parser.add_argument("--seeds", type=SEEDS, default=[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--results", type=Path, default=RESULTS / "growing")
+    parser.add_argument("--results", type=Path, help="a folder instead of the usual one")
     options = parser.parse_args()
     options.command = " ".join(["python -m benchmarks.growing", *sys.argv[1:]])
     devices.keep_freed_memory()
     results = []
     try:
-        for seed in map(int, options.seeds.split(",")):
-            path = options.results / f"{options.dataset}_{options.from_size}_to_{options.size}_s{seed}.json"
+        folder = options.results or RESULTS / f"growing{kind_of(machine.device_of(options.device))}"
+        what = f"{options.dataset}_{options.from_size}_to_{options.size}_{options.preset}_{options.minutes:g}min"
+        for seed in options.seeds:
+            path = folder / f"{what}_s{seed}.json"
             result = run(options, seed)
             write(path, result)
             results.append(result)

@@ -39,7 +39,7 @@ def describe(command: str, device: torch.device) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "command": command,
-        "commit": _commit(),
+        "commit": COMMIT,
         "processor": _processor(),
         "cores": devices.cores(),
         "threads": torch.get_num_threads(),
@@ -88,10 +88,14 @@ def _commit() -> str:
         return answer.stdout.strip() if answer.returncode == 0 else ""
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../ddpm_core", ".")
+        code = ("../ddpm_core", ".", ":!results", ":!README.md")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *code)
         return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except OSError:
         return ""
+
+
+COMMIT = _commit()  # as this program begins: in its hours others may commit
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The plan beside what happens: memory of three real steps, and the pace of a real run.
 
     python -m benchmarks.memory
-    python -m benchmarks.memory --only cpu-32,standard-32 --kinds memory
+    python -m benchmarks.memory --only cpu-32,standard-32 --kinds memory --output some.json
 
 Every row has a process of its own. On a card the memory is torch's own largest sum of blocks, on a processor how much the process
 grew beyond the program itself. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the
@@ -22,14 +22,18 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks import machine
-from benchmarks.records import results_of, write
+from benchmarks.arguments import several
+from benchmarks.records import nothing_lost, results_of, write
 from ddpm_core import devices
 from ddpm_core.beginning import new_run
+from ddpm_core.commandline import number, one_of
 from ddpm_core.config import NetworkConfig, RunConfig, preset
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.training import memory, plan, trainer
 from ddpm_core.training.rehearsal import measured_peak
+
+KINDS = ("memory", "pace")
 
 
 class Row(NamedTuple):
@@ -83,7 +87,7 @@ def memory_of(row: Row, device_name: str) -> dict[str, Any]:
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         found |= {"on_the_card": whole - free, "planned_on_the_card": planned.total}
-    return {**found, "weights": planned.weights // 4, "half": kind.half, "highest": planned.highest}
+    return {**found, "weights": planned.weights // 4, "highest": planned.highest}
 
 
 def pace_of(row: Row, device_name: str, seconds: float, data_dir: Path) -> dict[str, Any]:
@@ -105,9 +109,19 @@ def _on(config: RunConfig, device_name: str, **changes: Any) -> RunConfig:
 
 
 def alone(work: Any, *given: Any) -> dict[str, Any]:
-    """`work(*given)` in a fresh process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *given).result()
+    """`work(*given)` in a fresh process. Nothing, with a line, where it ends early: mostly there is too little memory then."""
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(work, *given).result()
+    except (StudioError, RuntimeError) as error:  # also where the process was ended
+        print(f"{work.__name__}: left out, {' '.join(str(error).split())[:300]}", flush=True)
+        return {}
+
+
+def _figures(found: dict[str, Any]) -> list[str]:
+    """What is in a file of results."""
+    marks = zip(KINDS, ("measured", "forecast"), strict=True)
+    return [f"{kind} of {key}" for kind, mark in marks for key, row in found["rows"].items() if mark in row]
 
 
 def chosen(only: str | None, rows: dict[str, Row]) -> dict[str, Row]:
@@ -122,26 +136,39 @@ def chosen(only: str | None, rows: dict[str, Row]) -> dict[str, Row]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="rows, with commas between them")
-    parser.add_argument("--kinds", default="memory,pace", help="memory, pace, or both with a comma between them")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long each row trains for its pace")
+    parser.add_argument(
+        "--kinds", type=several(one_of(*KINDS, what="kind"), least=1), default=list(KINDS),
+        help="memory, pace, or both with a comma between them",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=number(1, 3600), default=30.0, help="how long each row trains for its pace")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--output", type=Path, help="instead of the usual file in results/")
     options = parser.parse_args(argv)
     found: dict[str, dict[str, Any]] = {}
+    words = sys.argv[1:] if argv is None else argv
     try:
         device = machine.device_of(options.device)
-        for key, row in chosen(options.only, ON_A_PROCESSOR if device.type == "cpu" else ON_A_CARD).items():
-            found[key] = {**row._asdict(), "batch_size": row.config.batch_size}
+        about = machine.describe(" ".join(["python -m benchmarks.memory", *words]), device)
+        rows = chosen(options.only, ON_A_PROCESSOR if device.type == "cpu" else ON_A_CARD)
+        if not options.output:
+            nothing_lost(
+                results_of("memory", device), [f"{kind} of {key}" for key in rows for kind in options.kinds], _figures
+            )
+        for key, row in rows.items():
+            told = {
+                **row._asdict(),
+                "batch_size": row.config.batch_size,
+                "half": memory.arithmetic(device, row.amp).half,
+            }
             if "memory" in options.kinds:
-                found[key] |= alone(memory_of, row, str(device))
+                told |= alone(memory_of, row, str(device))
             if "pace" in options.kinds:
-                found[key] |= alone(pace_of, row, str(device), options.seconds, options.data_dir)
-            print(key, json.dumps(found[key]), flush=True)
+                told |= alone(pace_of, row, str(device), options.seconds, options.data_dir)
+            print(key, json.dumps(told), flush=True)
+            found[key] = told
     except StudioError as error:
         sys.exit(f"memory: {error}")
-    words = sys.argv[1:] if argv is None else argv
-    about = machine.describe(" ".join(["python -m benchmarks.memory", *words]), device)
     write(options.output or results_of("memory", device), {**about, "rows": found})
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peer_networks, peers
-from benchmarks.variants import VARIANTS
+from benchmarks.variants import VARIANTS, settings_of
 from ddpm_core import devices, pictures, seeds
 from ddpm_core.config import PRESETS, RunConfig, preset
 from ddpm_core.data.batches import Batches
@@ -175,8 +175,8 @@ def make(
     if key in OURS:
         return Ours(f"ours, {OURS[key]}", preset(dataset, size, OURS[key], **settings), images, device)
     if key in VARIANTS:
-        title, variant = VARIANTS[key]
-        return Ours(f"ours, {title}", preset(dataset, size, base, **(settings | variant)), images, device)
+        variant = settings_of(key, preset(dataset, size, base))
+        return Ours(f"ours, {VARIANTS[key][0]}", preset(dataset, size, base, **(settings | variant)), images, device)
     if key == "full-resolution":
         config = preset(dataset, size, base, network=peer_networks.FULL_RESOLUTION, **settings)
         return Ours("our full-resolution network, our recipe", config, images, device)

@@ -146,7 +146,8 @@ class DiffusersRecipe:
             num_warmup_steps=min(100, total_steps // 10) if tuned else 500,
             num_training_steps=total_steps,
         )
-        self.steps_made = 0
+        self.steps_made, self.total_steps = 0, total_steps
+        self.scaler = _scaler(self.device, self.amp)
         if tuned:
             self.average = PowerEMA(self.network, ema_length)
         else:
@@ -169,10 +170,14 @@ class DiffusersRecipe:
             output = self.network(noisy, t)
         target = self.table.get_velocity(clean, noise, t) if self.tuned else noise
         loss = F.mse_loss(output.float(), target)
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.rate.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        # Past its last step the cosine would rise again, where the pace was misjudged.
+        if self.steps_made < self.total_steps:
+            self.rate.step()
         self.optimizer.zero_grad()
         self.steps_made += 1
         if self.tuned:
@@ -226,6 +231,7 @@ class LucidrainsRecipe:
         self.diffusion = package.GaussianDiffusion(unet, image_size=shape[1]).to(self.device)
         self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
         self.lr = lr or (1e-3 if tuned else 1e-4)
+        self.scaler = _scaler(self.device, self.amp)
         self.warmup_steps = min(100, total_steps // 10) if tuned else 0
         if tuned:
             fused = self.device.type in ("cpu", "cuda")
@@ -253,13 +259,15 @@ class LucidrainsRecipe:
         self.fastest.new_step()
         with devices.autocast(self.device, self.amp):
             loss = self.diffusion(images.to(self.device).float().div_(255))  # it goes to [-1, 1] by itself
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.diffusion.parameters(), 1.0)
         self.steps_made += 1
         if self.steps_made <= self.warmup_steps:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr * self.steps_made / self.warmup_steps
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad()
         if self.tuned:
             self.average.update(self.diffusion, self.steps_made)
@@ -280,7 +288,9 @@ class LucidrainsRecipe:
         # It draws from torch's one generator: what others draw from there stays as it was.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            return torch.cat([_pictures(diffusion.sample(batch_size=part) * 2 - 1) for part in _parts(count)])
+            return torch.cat(
+                [_pictures(diffusion.sample(batch_size=part) * 2 - 1) for part in _parts(count, self.shape[1])]
+            )
 
 
 # ---- the peers by name
@@ -368,6 +378,11 @@ def _weights(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def _scaler(device: torch.device, amp: bool) -> torch.amp.GradScaler:
+    """What both packages' own loops scale a loss with in float16, on cards without bfloat16; elsewhere it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=devices.half(device, amp) is torch.float16)
+
+
 def _fast_sampler(config: Any) -> Any:
     """diffusers' DPM-Solver++ of second order for the noise table of `config`."""
     # Its "dynamic thresholding" up to 1 is a plain clip of what the network believes to [-1, 1]: ours is clipped too.
@@ -382,7 +397,7 @@ def _drawn(
     """Pictures of `network(x, t)` by a scheduler of diffusers, uint8 (count, H, W, C) on the processor."""
     draw = torch.Generator(device).manual_seed(seed)
     parts = []
-    for part in _parts(count):
+    for part in _parts(count, shape[1]):
         walk.set_timesteps(steps)  # anew: a solver of several steps remembers the part before
         x = torch.randn((part, *shape), generator=draw, device=device)
         for t in walk.timesteps:
@@ -391,8 +406,9 @@ def _drawn(
     return torch.cat(parts)
 
 
-def _parts(count: int, most: int = 250) -> list[int]:
-    """`count` in parts of at most `most`, so that many pictures need no more memory than a few."""
+def _parts(count: int, size: int) -> list[int]:
+    """`count` in parts that need no more memory than 250 pictures of 32 px do, some 2.5 GB."""
+    most = max(1, 250 * 32 * 32 // (size * size))
     return [min(most, count - done) for done in range(0, count, most)]
 
 

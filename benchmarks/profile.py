@@ -1,12 +1,12 @@
 """Where a training step's time goes: one table a network, by kind of work.
 
     python -m benchmarks.profile
-    python -m benchmarks.profile --rows cpu,full --steps 5
+    python -m benchmarks.profile --rows cpu,full --steps 5 --output some.json
 
 Uses torch's profiler around the step that benchmarks/throughput.py times, and tells its GFLOP/s beside those of the fastest
 convolution that the machine can do. On a card a step is played from a recording, where only kernels are seen: they are told apart
 by their names. Writes benchmarks/results/profile.json, on a processor without bfloat16 profile_float32.json, on a card
-profile_cuda_SIZE.json; `profile_before.json` beside it is the same file, run in the tree of the commit that its foot names,
+profile_cuda_SIZE.json, with another size than 32 the size in its name; `profile_before.json` beside it is the same file, run in the tree of the commit that its foot names,
 before the network and the optimizer were made fast.
 """
 
@@ -27,8 +27,9 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import machine, peers
+from benchmarks.arguments import COUNT
 from benchmarks.peak import fastest_convolution, flops, synchronize
-from benchmarks.records import results_of, write
+from benchmarks.records import nothing_lost, results_of, rows_of, write
 from benchmarks.rows import begin
 from benchmarks.throughput import ROWS
 from ddpm_core import devices
@@ -117,7 +118,7 @@ def measure(key: str, images: np.ndarray, steps: int, device: torch.device) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="cpu,standard,full", help="rows of the throughput table that are ours")
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=COUNT, default=5)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
@@ -125,11 +126,18 @@ def main() -> None:
     options = parser.parse_args()
     try:
         device = machine.device_of(options.device)
-        images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
-        rows = {}
-        for key in options.rows.split(","):
+        path = results_of("profile", device)
+        if device.type == "cuda" or options.size != 32:
+            path = path.with_stem(f"{path.stem}_{options.size}")
+        keys = options.rows.split(",")
+        for key in keys:
             if key not in ROWS or ROWS[key].method in peers.PEERS:
                 raise UsageError(f"there is no row {key!r} of ours: choose from cpu, standard, full, full_float32.")
+        if not options.output:
+            nothing_lost(path, keys, rows_of)
+        images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
+        rows = {}
+        for key in keys:
             rows[key] = measure(key, images, options.steps, device)
             print(key, json.dumps(rows[key]), flush=True)
         kind = torch.bfloat16 if devices.bfloat16_pays(device) else torch.float32
@@ -139,9 +147,6 @@ def main() -> None:
     about = machine.describe(" ".join(["python -m benchmarks.profile", *sys.argv[1:]]), device)
     titles = {key: ROWS[key].title for key in rows}
     found = {**about, "peak_gflops": round(fastest), "titles": titles, "rows": rows}
-    path = results_of("profile", device)
-    if device.type == "cuda":
-        path = path.with_name(f"{path.stem}_{options.size}.json")
     write(options.output or path, found)
 
 

@@ -4,12 +4,18 @@
 
 A (method, seed) that is finished is one JSON and one small grid in benchmarks/results/quality/ (quality_float32/ on a processor
 without bfloat16, quality_cuda/ on a card). One that is there already is kept, and a line says so: a command that was broken off
-goes on. `--anew` measures all again. Rounds are interleaved: all methods with the first seed, then all with the second.
+goes on. `--anew` measures all again. Those of another machine cannot stand in one table with this one's: they need a folder of
+their own. A method that fails is left out, with a line. Rounds are interleaved: all methods with the first seed, then all with the
+second.
 
 The clock runs during training steps only, not while pictures are made for a distance. A step that took more than 1.25 times
 the running median counts as that much and is told as clipped: a program that wakes up beside costs a run a quarter of a step
 at most. (What is shorter than that counts in full, as it mostly is in a peer's step of three seconds.) Load that lasts moves the
-median itself; `others` in the JSON is the share of the time that other programs used: where it is a tenth, measure the run again.
+median itself; `others` in the JSON is the share of the time that other programs used: where it is a tenth, the table says so, and the
+run is to be measured again.
+
+On a card the clock runs while ours compiles, in its first lap; the peers compile before, with the copy whose pace tells their
+schedules how many steps there will be.
 
 Pictures are made from the averaged weights in `--steps` network calls, ours and the tuned peers' by one sampler, the peers' at their
 defaults by their own. Ours are drawn once more at the end as the studio draws them. Distances are those of
@@ -32,10 +38,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import distance, encoder, machine
+from benchmarks.arguments import SEEDS, several
 from benchmarks.methods import Method, Ours, Theirs, check, make
-from benchmarks.records import RESULTS, kept, kind_of, read, write
+from benchmarks.records import RESULTS, can_stand_beside, kept, kind_of, read, write
 from benchmarks.tables.quality import of_quality
 from ddpm_core import devices, pictures
+from ddpm_core.commandline import number, whole
 from ddpm_core.config import SAMPLERS
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError
@@ -107,8 +115,10 @@ def run(
     """Trains one method with one seed, judges it, writes its JSON and its grid; returns what is in the JSON."""
     device = machine.device_of(options.device)
     minutes, size = options.minutes, options.size
+    torch.backends.cudnn.benchmark = False  # ours computes the same bits again and again
     method, promised = make(key, images, options.dataset, size, seed, device), None
     if isinstance(method, Theirs):  # its schedules end with the run
+        torch.backends.cudnn.benchmark = method.peer.amp  # as in benchmarks/rows.py
         promised = _promised_steps(method, minutes)
         method = make(key, images, options.dataset, size, seed, device, promised)
     seen: list[dict[str, Any]] = []
@@ -206,20 +216,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="fashion_mnist")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--minutes", type=number(0.01, 10_000), default=8.0)
     parser.add_argument("--methods", default="ours-cpu,diffusers_tuned,lucidrains_tuned,diffusers,lucidrains")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", type=SEEDS, default=[0, 1, 2])
     parser.add_argument(
-        "--marks", default="30,60,120,240", help="seconds at which our methods are looked at before the end"
-    )
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=20, help="network calls a picture")
+        "--marks", type=several(number(0, 600_000)), default=[30, 60, 120, 240],
+        help="seconds at which our methods are looked at before the end",
+    )  # fmt: skip
+    parser.add_argument("--samples", type=whole(10, 1_000_000), default=2000)
+    parser.add_argument("--steps", type=whole(1, 1000), default=20, help="network calls a picture")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--results", type=Path, help="a folder instead of the usual one")
     parser.add_argument("--anew", action="store_true", help="measure also what is there already")
     options = parser.parse_args()
-    options.marks = [float(mark) for mark in options.marks.split(",") if mark]
     options.command = " ".join(["python -m benchmarks.quality", *sys.argv[1:]])
     try:
         _main(options)
@@ -231,26 +241,36 @@ def _main(options: argparse.Namespace) -> None:
     for key in options.methods.split(","):
         check(key)  # all of them, before the first is trained
     devices.keep_freed_memory()
-    # What a machine gets done in the time stands beside what its like gets done.
-    options.results = options.results or RESULTS / f"quality{kind_of(machine.device_of(options.device))}"
+    device = machine.device_of(options.device)
+    options.results = options.results or RESULTS / f"quality{kind_of(device)}"
     coder = encoder.load(options.dataset, options.size)
     images = catalogue.load(options.dataset, options.size, options.data_dir).images
-    floor = _floor(options, coder)
-    # A distance of another encoder or of fewer pictures cannot stand in one table with these.
     wanted = {"encoder": coder.name, "samples": options.samples, "sampling_steps": options.steps}
+    compared = f"{options.dataset}_{options.size}_{options.minutes:g}min"
+    can_stand_beside(options.results.glob(f"{compared}_*.json"), wanted, device)
+    floor = _floor(options, coder)
     real = None
-    results = []
-    for seed in map(int, options.seeds.split(",")):
+    results, failed = [], False
+    for seed in options.seeds:
         for key in options.methods.split(","):
-            path = options.results / f"{options.dataset}_{options.size}_{options.minutes:g}min_{key}_s{seed}.json"
-            result = kept(path, f"{key}, seed {seed}", wanted, options.anew)
+            path = options.results / f"{compared}_{key}_s{seed}.json"
+            result = kept(path, f"{key}, seed {seed}", options.anew)
             if result is None:
                 if real is None:
                     shown = encoder.reference_pictures(options.dataset, options.size, options.data_dir)
                     real = distance.Reference(coder, shown.images)
-                result = run(key, seed, options, images, real, path)
+                try:
+                    result = run(key, seed, options, images, real, path)
+                except Exception as error:  # of a failed compile, pages; the others go on
+                    words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                    print(f"  {key}, seed {seed}, is left out: {words}", flush=True)
+                    failed = True
+                    continue
             results.append(result)
-    print(of_quality(results, floor))
+    if results:
+        print(of_quality(results, floor))
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

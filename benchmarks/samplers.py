@@ -27,10 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import distance, encoder, machine
+from benchmarks.arguments import several
 from benchmarks.peer_networks import diffusers_package
-from benchmarks.records import RESULTS, kept, write
+from benchmarks.records import RESULTS, can_stand_beside, kept, read, write
 from benchmarks.tables.samplers import of_samplers
 from ddpm_core import checkpoint, devices, pictures, seeds
+from ddpm_core.commandline import number, whole
 from ddpm_core.config import SAMPLERS, SPACING_OF, SPACINGS, TWO_CALLS
 from ddpm_core.diffusion import latents, objective
 from ddpm_core.diffusion.guidance import WHERE_IT_MATTERS
@@ -166,15 +168,19 @@ def rows(options: argparse.Namespace, generator: Generator) -> Iterator[tuple[st
 def measure(options: argparse.Namespace, generator: Generator, about: dict[str, Any]) -> list[dict[str, Any]]:
     """All rows, those that are there already and those that are measured now."""
     coder, real, found = encoder.load(options.dataset, generator.size), None, []
+    can_stand_beside(options.results.glob(f"{about['key']}_{options.samples}_*.json"), {"encoder": coder.name})
     draw: dict[str, Callable[..., np.ndarray]] = {"ours": ours, "autoguided": autoguided, "diffusers": theirs}
     for who, name, spacing, wanted in rows(options, generator):
         if options.only and not {name, f"{who}:{name}"} & set(options.only):
             continue
         path = options.results / f"{about['key']}_{options.samples}_{who}_{name.replace('+', 'p')}_{spacing}.json"
-        row = kept(path, f"{who}, {name}, {spacing}", {"encoder": coder.name}, options.anew)
+        here = machine.describe(options.command, generator.device)
+        row = read(path) if options.anew else kept(path, f"{who}, {name}, {spacing}", anew=False)
         if row is None:
             row = {**about, "who": who, "sampler": name, "spacing": spacing, "encoder": coder.name, "cells": {}}
-            row |= {"samples": options.samples, "machine": machine.describe(options.command, generator.device)}
+            row |= {"samples": options.samples, "machine": here}
+        elif options.anew:
+            row["cells"] = {calls: cell for calls, cell in row["cells"].items() if int(calls) not in wanted}
         for calls in (calls for calls in wanted if str(calls) not in row["cells"]):
             if real is None:
                 shown = encoder.reference_pictures(options.dataset, generator.size, options.data_dir)
@@ -184,6 +190,7 @@ def measure(options: argparse.Namespace, generator: Generator, about: dict[str, 
                 "frechet": judged.frechet,
                 "frechet_error": judged.frechet_error,
                 "kernel": judged.kernel,
+                "machine": here,
             }
             write(path, row)
             print(f"{who}, {name}, {spacing}, {calls} calls: FD {judged.frechet:.1f} ± {judged.frechet_error:.1f}", flush=True)  # fmt: skip
@@ -277,26 +284,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, type=Path, help="a model file that this project trained")
     parser.add_argument(
-        "--dataset", default="openmoji", help="what its pictures are compared with; it needs an encoder"
+        "--dataset", help="what its pictures are compared with, which needs an encoder; without: what it learned from"
     )
-    parser.add_argument("--samples", type=int, default=2000, help="pictures of each cell")
-    parser.add_argument("--calls", default=",".join(map(str, CALLS)), help="network calls of the cells")
-    parser.add_argument("--ancestral", type=int, default=ANCESTRAL, help="network calls of the ancestral reference")
-    parser.add_argument("--only", default="", help="these rows: unipc, or ours:unipc, diffusers:ddim")
+    parser.add_argument("--samples", type=whole(10, 1_000_000), default=2000, help="pictures of each cell")
+    parser.add_argument("--calls", type=several(whole(1, 1000)), default=list(CALLS), help="network calls of the cells")
+    parser.add_argument(
+        "--ancestral", type=whole(1, 1000), default=ANCESTRAL, help="network calls of the ancestral reference"
+    )
+    parser.add_argument(
+        "--only", type=several(str), default=[], help="these rows: unipc, or ours:unipc, diffusers:ddim"
+    )
     parser.add_argument(
         "--spacings", action="store_true", help="our samplers on every staircase, not on their best alone"
     )
-    parser.add_argument("--steps", type=int, default=20, help="steps when speed is measured")
-    parser.add_argument("--rounds", type=int, default=5, help="of both in turns; 0 leaves speed out")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each in a round")
+    parser.add_argument("--steps", type=whole(1, 1000), default=20, help="steps when speed is measured")
+    parser.add_argument("--rounds", type=whole(0, 1000), default=5, help="of both in turns; 0 leaves speed out")
+    parser.add_argument("--seconds", type=number(0.1, 3600), default=3.0, help="of each in a round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--results", type=Path, default=RESULTS / "samplers")
     parser.add_argument("--anew", action="store_true", help="measure also what is there already")
     options = parser.parse_args()
     options.command = " ".join(["python -m benchmarks.samplers", *sys.argv[1:]])
-    options.calls = [int(calls) for calls in options.calls.split(",") if calls]
-    options.only = [name for name in options.only.split(",") if name]
     try:
         _main(options)
     except StudioError as error:
@@ -311,6 +320,11 @@ def _main(options: argparse.Namespace) -> None:
     devices.keep_freed_memory()
     generator = Generator.load(options.model, str(machine.device_of(options.device)))
     model = generator.model
+    options.dataset = options.dataset or model.config.dataset
+    if (channels := encoder.load(options.dataset, generator.size).about["channels"]) != generator.channels:
+        raise UsageError(
+            f"{options.dataset} has {channels} channels and this model {generator.channels}: add the --dataset that it learned from."
+        )
     mark = encoder.hash8(model.weights)
     about = {
         "key": f"{options.dataset}_{generator.size}_{mark}",
@@ -321,9 +335,11 @@ def _main(options: argparse.Namespace) -> None:
         "trained_images": model.images,
         "weights": mark,
     }
-    found = measure(options, generator, about)
     path = options.results / f"{about['key']}_speed.json"
-    timed = kept(path, "the speed beside diffusers' pipeline", {}, options.anew and options.rounds > 0)
+    if options.rounds and not options.anew:
+        can_stand_beside([path], {"steps": options.steps}, generator.device)
+    found = measure(options, generator, about)
+    timed = kept(path, "the speed beside diffusers' pipeline", options.anew and options.rounds > 0)
     if timed is None and options.rounds:
         timed = speed(options, generator, about)
         write(path, timed)

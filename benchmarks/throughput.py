@@ -1,7 +1,7 @@
 """How many pictures a second training takes: this project against what people install today, as it comes and tuned.
 
     python -m benchmarks.throughput
-    python -m benchmarks.throughput --only diffusers,standard --rounds 3 --seconds 1
+    python -m benchmarks.throughput --only diffusers,standard --rounds 3 --seconds 1 --output some.json
     python -m benchmarks.throughput --size 64 --device cuda
 
 Every row lives in a process of its own, with its own threads and memory settings; the parent wakes one after the other, round
@@ -11,7 +11,7 @@ measured in the same rounds: its fastest 3x3 convolution, forward, best of sever
 
 All rows get the same pictures (OpenMoji, in memory), which spares the peers the reading of files. Writes
 benchmarks/results/throughput_SIZE.json, throughput_float32_SIZE.json on a processor without bfloat16, throughput_cuda_SIZE.json on
-a card; `python -m benchmarks.tables` makes the tables of them.
+a card; `python -m benchmarks.tables` makes the tables of them. Some rows alone replace no file of more: they need an `--output`.
 
 On a graphics card the rows are others: the peers' networks are as large as ours, tuned means compiled as well, and once more with
 CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each.
@@ -33,9 +33,11 @@ import torch
 from filelock import FileLock
 
 from benchmarks import machine
-from benchmarks.records import results_of, write
+from benchmarks.arguments import COUNT
+from benchmarks.records import nothing_lost, results_of, rows_of, write
 from benchmarks.rows import Child, Row, compiles
 from ddpm_core import devices
+from ddpm_core.commandline import number
 from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 
@@ -123,7 +125,7 @@ def measure(
                 except StudioError as error:
                     leave_out(child.name, error)
         stack.enter_context(FileLock(ALONE))
-        for number in range(rounds):
+        for round_ in range(rounds):
             for key, child in list(children.items()):
                 time.sleep(PAUSE)
                 try:
@@ -131,7 +133,7 @@ def measure(
                 except StudioError as error:
                     leave_out(key, error)
             said = (f"{key} {turns[key][-1]['images_per_second']:.1f}" for key in children if key != PEAK)
-            say(f"round {number + 1} of {rounds}, images/s: " + ", ".join(said))
+            say(f"round {round_ + 1} of {rounds}, images/s: " + ", ".join(said))
     peaks = {}
     if PEAK in children:
         peaks = {kind: max(turn[kind] for turn in turns[PEAK]) for kind in turns[PEAK][0]}
@@ -192,15 +194,15 @@ def results_file(device: torch.device, size: int) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each row trains in a round")
+    parser.add_argument("--rounds", type=COUNT, default=5)
+    parser.add_argument("--seconds", type=number(0.1, 3600), default=3.0, help="how long each row trains in a round")
     parser.add_argument(
         "--only", help=f"rows, with commas between them: {', '.join(ROWS)}; on a card {', '.join(ROWS_ON_A_CARD)}"
     )
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which a row that is not ready is left out")  # fmt: skip
-    parser.add_argument("--together", type=int, help="how many rows start at a time: fewer than all where a card has too little memory")  # fmt: skip
+    parser.add_argument("--together", type=COUNT, help="how many rows start at a time: fewer than all where a card has too little memory")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--output", type=Path, help="instead of a file in results/")
     options = parser.parse_args(argv)
@@ -208,6 +210,8 @@ def main(argv: list[str] | None = None) -> None:
         device = machine.device_of(options.device)
         rows = rows_on(device)
         keys = chosen(options.only, rows)
+        if not options.output:
+            nothing_lost(results_file(device, options.size), keys, rows_of)
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)
         result = measure(
             keys, images, options.rounds, options.seconds, device, options.patience, options.together,
@@ -217,6 +221,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"throughput: {error}")
     for line in show(result):
         print(line)
+    if not result["rows"]:
+        sys.exit("throughput: none of the rows could be measured.")
     words = sys.argv[1:] if argv is None else argv
     about = machine.describe(" ".join(["python -m benchmarks.throughput", *words]), device)
     titles = {key: rows[key].title for key in result["rows"]}

@@ -3,7 +3,7 @@ benchmarks/quality.py, by the same names, after as many minutes."""
 
 from typing import Any
 
-from ddpm_core.config import NetworkConfig
+from ddpm_core.config import NetworkConfig, RunConfig
 
 V = {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"}
 EPS = {"prediction": "eps", "loss_weight": "simple", "noise_levels": "uniform"}
@@ -24,7 +24,7 @@ def _network(**settings: Any) -> dict[str, Any]:
     return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
 
 
-# What is changed against the preset `cpu`, and what the table calls it.
+# What is changed against a preset, and what the table calls it. `rate` multiplies the preset's own learning rate.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("the default: EDM, log-normal levels, Muon", {}),
     # what the network predicts, and at which noise levels it learns
@@ -42,17 +42,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "classic": ("all of the 2020 paper's recipe but its network, its batch and its average", CLASSIC),
     # the optimizer
     "adamw": ("AdamW", ADAMW),
-    "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "lr": 1e-3}),
-    "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "lr": 5e-4}),
+    "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "rate": 0.5}),
+    "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "rate": 0.25}),
     "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ADAMW}),
     "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
     "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
-    "half-rate": ("half the learning rate", {"lr": 1e-3}),
-    "double-rate": ("twice the learning rate", {"lr": 4e-3}),
-    "v-double-rate": ("v, min-SNR weight, uniform levels, twice the learning rate", {**V, "lr": 4e-3}),
+    "half-rate": ("half the learning rate", {"rate": 0.5}),
+    "double-rate": ("twice the learning rate", {"rate": 2}),
+    "v-double-rate": ("v, min-SNR weight, uniform levels, twice the learning rate", {**V, "rate": 2}),
     "batch-16": ("batch 16", {"batch_size": 16}),
     "batch-64": ("batch 64", {"batch_size": 64}),
-    "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "lr": 4e-3}),
+    "batch-64-double-rate": ("batch 64, twice the learning rate", {"batch_size": 64, "rate": 2}),
     "beta2-0.999": ("AdamW's beta2 0.999 (for the ends of the network)", {"adam_beta2": 0.999}),
     "cooldown": ("a cool-down over the last fifth", {"cooldown": 0.2}),
     # the average whose weights draw
@@ -74,3 +74,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=())},
     ),
 }  # fmt: skip
+
+
+def settings_of(key: str, base: RunConfig) -> dict[str, Any]:
+    """What `key` changes of `base`."""
+    settings = dict(VARIANTS[key][1])
+    rate = settings.pop("rate", None)
+    return settings if rate is None else {**settings, "lr": rate * base.lr}

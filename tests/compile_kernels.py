@@ -21,21 +21,21 @@ from ddpm_core.training import momentum_kernel
 EVEN = ("gain_step", "shift_step", "places", "width", "count")
 
 
-def the_norm_s(half: bool, drops: bool, shape: tuple[int, ...]) -> Iterator[tuple[Any, dict, dict]]:
+def the_norm_s(number: str, drops: bool, shape: tuple[int, ...]) -> Iterator[tuple[Any, dict, dict]]:
     """Its two kernels for maps of this shape (B, C, H, W): each with the types of its arguments and what is constant."""
     tile = norm_kernels._tile(torch.empty(shape, device="meta"))
-    map_type = "*bf16" if half else "*fp32"
-    types = dict.fromkeys(("x", "y", "dx", "dy"), map_type) | {"seed": "*i64", "larger": "fp32", "eps": "fp32"}
+    types = dict.fromkeys(("x", "y", "dx", "dy"), number) | {"seed": "*i64", "larger": "fp32", "eps": "fp32"}
     types |= dict.fromkeys(("gain_step", "shift_step", "places", "width", "threshold"), "i32")
     fixed = {"BIAS": True, "SILU": True, "DROPS": drops, **tile} | ({} if drops else {"seed": None})
     for kernel in (norm_kernels._forward, norm_kernels._backward):
         yield kernel, types, fixed
 
 
-def all_kernels() -> Iterator[tuple[Any, dict, dict]]:
-    for shape in ((64, 192, 64, 64), (64, 192, 16, 16), (4, 8, 4, 4)):
-        yield from the_norm_s(True, True, shape)
-    yield from the_norm_s(False, False, (64, 64, 64, 64))
+def all_kernels(capability: int) -> Iterator[tuple[Any, dict, dict]]:
+    half = "*bf16" if capability >= 80 else "*fp16"
+    for shape in ((64, 192, 64, 64), (64, 192, 16, 16), (4, 16, 4, 4)):
+        yield from the_norm_s(half, True, shape)
+    yield from the_norm_s("*fp32", False, (64, 64, 64, 64))
     yield momentum_kernel._ahead, {"count": "i32"}, {"KEEP": 0.95, "BLOCK": momentum_kernel.BLOCK}
 
 
@@ -57,5 +57,5 @@ def make(kernel: Any, types: dict[str, str], fixed: dict[str, Any], capability: 
 
 if __name__ == "__main__":
     for capability in map(int, sys.argv[1:]):
-        for kernel, types, fixed in all_kernels():
+        for kernel, types, fixed in all_kernels(capability):
             print(f"sm_{capability} {kernel.__name__}: {make(kernel, types, fixed, capability)} bytes")

@@ -16,7 +16,7 @@ def explorers(results: Path) -> str:
     lines = [
         *grid(rows),
         "",
-        f"In a real Chromium, with a `cpu` model of 32 px. The page itself says Cancelled after"
+        f"In a real Chromium, with a `{found.get('preset', 'cpu')}` model of {found.get('size', 32)} px. The page itself says Cancelled after"
         f" {1000 * max(row['told']['longest'] for row in found['cancel'].values()):.0f} ms at the latest."
         f" {measured_by([found])}",
     ]

@@ -10,6 +10,7 @@ from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, gr
 
 ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
 AS_DRAWN = "as the studio draws"
+TOO_MUCH = 0.1  # of a run's time, used by other programs
 COMMON_SINCE = "2026-11-27"  # the tuned peers draw by COMMON_SAMPLER; before, each by a sampler of its own
 
 
@@ -81,10 +82,20 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
         f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that, which left out"
-        f" {left_out:.0f} s of the run that was disturbed most."
+        f" {left_out:.0f} s of the run that was disturbed most.{_beside_others(runs)}"
         f"{_by_which(runs)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _beside_others(runs: list[dict[str, Any]]) -> str:
+    """Which runs other programs slowed as a whole."""
+    named = [
+        f"{run['name']}, seed {run['seed']} ({100 * run['others']:.0f} %)"
+        for run in runs
+        if run.get("others", 0) >= TOO_MUCH
+    ]
+    return f" Other programs used more than a tenth of the time of {'; '.join(named)}." if named else ""
 
 
 def _as_drawn(distances: list[float]) -> str:
@@ -139,7 +150,8 @@ def ablation(results: Path) -> str:
 
 def _compared(run: dict[str, Any]) -> tuple:
     """What runs of one table have in common."""
-    return run["dataset"], run["size"], run.get("preset", "cpu"), run.get("network", ""), run["images"] // 1000
+    what = run["dataset"], run["size"], run.get("preset", "cpu"), run.get("network", "")
+    return *what, run["images"] // 1000, run["samples"], run["sampling_steps"]
 
 
 def of_ablation(runs: list[dict[str, Any]]) -> str:
@@ -177,8 +189,9 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
 
 def growing(results: Path) -> str:
     """What starting from a smaller model saves."""
-    found = [json.loads(path.read_text()) for path in sorted((results / "growing").glob("*.json"))]
-    return of_growing(found) if found else NOT_YET
+    folders = sorted(path for path in results.glob("growing*") if path.is_dir())
+    every = [[json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))] for folder in folders]
+    return "\n".join(of_growing(found) for found in every if found) or NOT_YET
 
 
 def of_growing(runs: list[dict[str, Any]]) -> str:
@@ -192,6 +205,7 @@ def of_growing(runs: list[dict[str, Any]]) -> str:
         rows.append(
             {
                 "data": TITLES.get(run["dataset"], run["dataset"]),
+                "preset": f"`{run['preset']}`",
                 "from": f"{run['from_size']} px",
                 "to": f"{run['size']} px",
                 "seed": str(run["seed"]),
@@ -204,7 +218,6 @@ def of_growing(runs: list[dict[str, Any]]) -> str:
     lines = [
         *grid(rows),
         "",
-        f"Preset `{runs[0]['preset']}`; the small model was trained for as long as scratch."
-        f" {measured_by(run['machine'] for run in runs)}",
+        f"The small model was trained for as long as scratch. {measured_by(run['machine'] for run in runs)}",
     ]
     return "\n".join(lines) + "\n"

@@ -17,9 +17,14 @@ def samplers(results: Path, short: bool = False) -> str:
     parts = []
     for key in dict.fromkeys(row["key"] for row in found):
         mine = [row for row in found if row["key"] == key]
-        rows = [row for row in mine if "cells" in row]
-        timed = None if short else next((row for row in mine if "rows" in row), None)
-        parts.append(of_samplers(rows, timed, short))
+        by_count: dict[int, list[dict[str, Any]]] = {}
+        for row in mine:
+            if "cells" in row:
+                by_count.setdefault(row["samples"], []).append(row)
+        parts += [of_samplers(rows, None, short) for rows in by_count.values()]
+        timed = next((row for row in mine if "rows" in row), None)
+        if timed and not short:
+            parts.append(of_samplers([], timed))
     return "\n".join(parts) or NOT_YET
 
 
@@ -43,10 +48,11 @@ def of_samplers(rows: list[dict[str, Any]], timed: dict[str, Any] | None, short:
             "",
             *grid([_of_sampler(row, calls) for row in shown]),
         ]
-        errors = [cell["frechet_error"] for row in shown for cell in row["cells"].values()]
+        cells = [(row, cell) for row in shown for cell in row["cells"].values()]
+        errors = [cell["frechet_error"] for _, cell in cells]
         with_heun = any(row["sampler"] == "heun" for row in shown)
         heun = " Heun makes one call less where the number is even." if with_heun else ""
-        machines = (measured_on if short else measured_by)(row["machine"] for row in shown)
+        machines = (measured_on if short else measured_by)(cell.get("machine", row["machine"]) for row, cell in cells)
         lines += [
             "",
             *_settings(rows),

@@ -57,7 +57,7 @@ def _planned(row: dict[str, Any]) -> dict[str, str]:
     return {
         "network": f"`{row['preset']}`, {row['size']} px",
         "at once": f"{row['micro_batch']} of {row['batch_size']}",
-        "arithmetic": "mixed" if row.get("half") else "float32",
+        "arithmetic": "mixed" if row["half"] else "float32",
         "memory, measured": f"{row['measured'] / 1e6:.0f} MB" if weighed else "",
         "planned": f"{row['planned'] / 1e6:.0f} MB" if weighed else "",
         "memory off by": _off(row["planned"], row["measured"]) if weighed else "",

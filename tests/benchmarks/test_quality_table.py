@@ -55,6 +55,14 @@ def test_the_foot_names_each_machine_day_and_commit_once():
     assert "trained on" not in of_quality([a_run("a", {480: 5.0}, "fashion_mnist")], FLOOR)
 
 
+def test_the_foot_names_runs_beside_which_other_programs_were_at_work():
+    quiet, disturbed = (a_run("ours-cpu", {480: 70.0}) | {"seed": seed, "others": seed / 10} for seed in range(2))
+    assert "Other programs" not in of_quality([quiet], FLOOR)
+    assert "Other programs used more than a tenth of the time of ours-cpu, seed 1 (10 %)." in of_quality(
+        [quiet, disturbed], FLOOR
+    )
+
+
 def test_what_the_studio_draws_stands_beside_where_it_was_measured():
     ours = [a_run("ours-cpu", {480: 70.0 + seed}) for seed in range(3)]
     assert "studio" not in of_quality(ours, FLOOR)

@@ -173,3 +173,30 @@ def test_a_row_that_is_none_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["samplers", "--model", "none.pt", "--only", "rk45"])
     with pytest.raises(SystemExit, match="there is no row 'rk45'"):
         samplers.main()
+
+
+def test_anew_measures_what_is_wanted_and_keeps_the_rest(generator, monkeypatch, tmp_path):
+    judged = []
+    monkeypatch.setattr(samplers.encoder, "load", lambda *_: argparse.Namespace(name="e"))
+    monkeypatch.setattr(samplers.encoder, "reference_pictures", lambda *_: argparse.Namespace(images=[]))
+    monkeypatch.setattr(samplers, "ours", lambda generator, name, spacing, calls, count: calls)
+
+    def judge(calls):
+        judged.append(calls)
+        return argparse.Namespace(frechet=float(len(judged)), frechet_error=0.1, kernel=0.0)
+
+    monkeypatch.setattr(samplers.distance, "Reference", lambda *_: argparse.Namespace(judge=judge))
+    about = {"key": "openmoji_16_ab", "dataset": "openmoji"}
+
+    def measure(calls, command, anew=False):
+        options = argparse.Namespace(
+            dataset="openmoji", results=tmp_path, samples=10, only=["ours:euler"], calls=calls, ancestral=1000,
+            spacings=False, anew=anew, command=command, data_dir=None,
+        )  # fmt: skip
+        (row,) = samplers.measure(options, generator, about)
+        return {calls: (cell["frechet"], cell["machine"]["command"]) for calls, cell in row["cells"].items()}
+
+    assert measure([5], "first") == {"5": (1.0, "first")}
+    assert measure([5, 8], "then") == {"5": (1.0, "first"), "8": (2.0, "then")}
+    assert measure([8], "anew", anew=True) == {"5": (1.0, "first"), "8": (3.0, "anew")}
+    assert judged == [5, 8, 8]

@@ -13,7 +13,9 @@ import torch
 from benchmarks import machine, methods, peak, peer_networks, peers, records, rows, throughput
 from benchmarks.tables.pages import renewed
 from benchmarks.tables.throughput import card
+from ddpm_core.config import NetworkConfig
 from ddpm_core.errors import StudioError
+from ddpm_core.network.unet import UNet
 from ddpm_core.presets import TABLE
 from tests.benchmarks import fake_children
 
@@ -58,7 +60,16 @@ def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, bfloat16, 
 
     def measure(keys, *_):
         asked.extend(keys)
-        return {"peak_gflops": {}, "rows": {}, "left_out": {}}
+        row = {
+            "images_per_second": 9.0,
+            "ratio": None,
+            "parameters": 1,
+            "flops": 1,
+            "share_of_peak": None,
+            "steps": 1,
+            "disturbed_steps": 0,
+        }
+        return {"peak_gflops": {}, "rows": dict.fromkeys(keys, row), "left_out": {}}
 
     pictures = SimpleNamespace(images=np.zeros((1, 3, 64, 64), np.uint8))
     monkeypatch.setattr(throughput, "measure", measure)
@@ -74,6 +85,14 @@ def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, bfloat16, 
     kept = json.loads((tmp_path / file).read_text())
     assert kept["command"] == "python -m benchmarks.throughput --size 64" and kept["device"] == device.type
     assert kept["size"] == 64
+    # Some of the rows alone do not take the place of all of them.
+    with pytest.raises(
+        SystemExit, match=f"{file} also has diffusers, .*: measure them as well, or add --output FILE.$"
+    ):
+        throughput.main(["--size", "64", "--only", "standard"])
+    throughput.main(["--size", "64", "--only", "standard", "--output", str(tmp_path / "some.json")])
+    assert list(json.loads((tmp_path / "some.json").read_text())["rows"]) == ["standard"]
+    assert json.loads((tmp_path / file).read_text()) == kept
 
 
 # ---- the rows' processes
@@ -182,6 +201,23 @@ def test_a_row_of_ours_must_do_what_it_says(monkeypatch):
 
 
 # ---- the peers there
+
+
+def test_a_peer_s_cosine_ends_where_it_is_zero():
+    """Past the promised steps diffusers' own would rise again: who trains faster than promised would be hurt."""
+    pytest.importorskip("diffusers", reason=THERE)
+    network = peer_networks.Timed(UNet(NetworkConfig(8, (1, 2), patch=2), 1))
+    peer = peers.DiffusersRecipe("d", network, (1, 8, 8), tuned=True, total_steps=4)
+    rates = []
+    for _ in range(7):
+        peer.step(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+        rates.append(peer.optimizer.param_groups[0]["lr"])
+    assert rates[0] > rates[2] > 0 and rates[3:] == [0.0] * 4
+
+
+def test_peers_draw_few_large_pictures_at_once():
+    assert peers._parts(600, 32) == [250, 250, 100] and set(peers._parts(2000, 64)[:-1]) == {62}
+    assert sum(peers._parts(2000, 64)) == 2000 and peers._parts(2, 1024) == [1, 1]
 
 
 @pytest.mark.parametrize(("package", "size"), NETWORKS)

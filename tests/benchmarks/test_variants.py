@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import methods
-from benchmarks.variants import VARIANTS
+from benchmarks.variants import VARIANTS, settings_of
 from ddpm_core.config import preset
 from ddpm_core.errors import UsageError
 from ddpm_core.generator import Generator
@@ -16,9 +16,17 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (64, 3, 32, 32), dtype=np.uin
 
 def test_each_variant_changes_something_that_a_run_can_have():
     base = preset("openmoji", 32, "cpu")
-    changed = [preset("openmoji", 32, "cpu", **settings) for _, settings in VARIANTS.values()]
+    changed = [preset("openmoji", 32, "cpu", **settings_of(key, base)) for key in VARIANTS]
     assert changed[0] == base and base not in changed[1:]
     assert len({str(config) for config in changed}) == len(changed) == len({title for title, _ in VARIANTS.values()})
+
+
+def test_half_the_rate_is_half_of_each_preset_s():
+    for name in ("cpu", "standard", "classic"):
+        base = preset("openmoji", 64, name)
+        assert settings_of("half-rate", base) == {"lr": base.lr / 2}
+        assert settings_of("adamw-quarter-rate", base) == {"optimizer": "adamw", "lr": base.lr / 4}
+    assert settings_of("patch-1", base) == VARIANTS["patch-1"][1]
 
 
 @pytest.mark.parametrize("key", ["ours-cpu", "patch-1", "batch-16"])

@@ -130,7 +130,7 @@ def test_too_few_or_too_many_frames_are_refused(generator, frames):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells a program its threads")
 def test_whoever_looks_at_pictures_leaves_no_threads_behind():
-    """A thread of the server lives on, and with one core's help for each that it has ever computed on, a run is a third slower."""
+    """A thread of the server lives on, and if it has ever computed on several cores, a run beside it is a third slower."""
     x, before = torch.randn(16, 3, 64, 64), torch.get_num_threads()
     with ThreadPoolExecutor(1) as server:
         server.submit(int).result()
