@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
     "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
     "wide-levels": ("deviation 1.6 instead of 1.2", {"noise_std": 1.6}),
+    "narrow-levels": ("deviation 0.9 instead of 1.2", {"noise_std": 0.9}),
     "edm-uniform": ("EDM, min-SNR weight, uniform levels", {"loss_weight": "min-snr", "noise_levels": "uniform"}),
     "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
