@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
     "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v"}),
+    "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0}),
     "v-independent": (
         "v, min-SNR weight, each picture's level drawn by itself",
         {**V, "noise_levels": "independent"},
