@@ -26,18 +26,19 @@ def _network(**settings: Any) -> dict[str, Any]:
 
 # What is changed against a preset, and what the table calls it. `rate` multiplies the preset's own learning rate.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "base": ("the default: EDM, log-normal levels, Muon", {}),
+    "base": ("the default: EDM, log-normal levels, balanced, Muon", {}),
+    "simple": ("all noise levels alike, the default until 2026-11-30", {"loss_weight": "simple"}),
     # what the network predicts, and at which noise levels it learns
     "mean-1.2": ("mean -1.2", {"noise_mean": -1.2}),
     "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
     "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
-    "wide-levels": ("deviation 1.6 instead of 1.2", {"noise_std": 1.6}),
-    "narrow-levels": ("deviation 0.9 instead of 1.2", {"noise_std": 0.9}),
+    "wide-levels": ("all alike, deviation 1.6 instead of 1.2", {"noise_std": 1.6, "loss_weight": "simple"}),
+    "narrow-levels": ("all alike, deviation 0.9 instead of 1.2", {"noise_std": 0.9, "loss_weight": "simple"}),
     "edm-uniform": ("EDM, min-SNR weight, uniform levels", {"loss_weight": "min-snr", "noise_levels": "uniform"}),
     "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
-    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v"}),
-    "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0}),
+    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v", "loss_weight": "simple"}),
+    "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0, "loss_weight": "simple"}),
     "v-independent": (
         "v, min-SNR weight, each picture's level drawn by itself",
         {**V, "noise_levels": "independent"},

@@ -16,7 +16,7 @@ from ddpm_core.presets import PRESETS, TABLE, recipe
 SIZES = (32, 64, 96, 128, 256)
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "eps", "edm")
-LOSS_WEIGHTS = ("min-snr", "simple")
+LOSS_WEIGHTS = ("balanced", "min-snr", "simple")
 NOISE_LEVELS = ("uniform", "independent", "log-normal")
 OPTIMIZERS = ("adamw", "muon")
 CROPS = ("center", "pad")
@@ -173,7 +173,9 @@ class RunConfig:
     # The network predicts "edm" (input and target of unit variance), "v" or "eps". Measured as above: with "edm", "simple" and
     # "log-normal" the distance is 112 on OpenMoji and 116 on Fashion-MNIST, with "v", "min-snr" and "uniform" 125 and 123.
     prediction: str = "edm"
-    loss_weight: str = "simple"  # "min-snr" (gamma 5) or "simple" (every noise level alike)
+    # What a noise level counts: "balanced" (less where much can never be known, see objective.loss_weight), "min-snr" (gamma 5) or
+    # "simple" (all alike).
+    loss_weight: str = "balanced"
     # Which noise levels training sees: "uniform" (over the table, one from each of batch_size equal slices), "independent"
     # (over the table, each picture by itself: 2020 paper) or "log-normal" (ln(sigma / alpha) is normal: EDM; in slices too).
     noise_levels: str = "log-normal"

@@ -107,7 +107,7 @@ def test_numbers_have_a_range(key):
     [
         ("schedule", "sigmoid", "cosine, linear"),
         ("prediction", "x0", "v, eps"),
-        ("loss_weight", "none", "min-snr, simple"),
+        ("loss_weight", "none", "balanced, min-snr, simple"),
         ("optimizer", "sgd", "adamw, muon"),
         ("noise_levels", "normal", "uniform, independent, log-normal"),
         ("noise_mean", 6, "from -5 to 5"),

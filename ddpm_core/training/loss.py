@@ -75,7 +75,7 @@ class DiffusionLoss:
             output = objective.ask(network, config.prediction, x_t, alpha, sigma, labels, classes)
 
         target = objective.by_name(config.prediction).target(x0, eps, alpha, sigma)
-        weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma)
+        weight = objective.loss_weight(config.loss_weight, config.prediction, alpha, sigma, config.log_normal)
         return (weight * (output.float() - target).square().mean(dim=(1, 2, 3))).mean()
 
     def _told_classes(self, step: int) -> Tensor | None:

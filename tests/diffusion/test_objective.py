@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -66,13 +68,38 @@ def test_min_snr_is_min_snr_of_the_x0_error(prediction):
     assert torch.allclose(weight * off_by**2, snr.clamp(max=5) * x0_error**2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("prediction", CONFIG_PREDICTIONS)
+def test_balanced_weights_are_those_of_the_edm_error_whatever_is_predicted(prediction):
+    log_sigma = torch.linspace(-4, 3, 29, dtype=torch.float64)
+    alpha, sigma = schedule.at(log_sigma)
+    x_t, output = torch.randn(29, 1, 2, 2), torch.randn(29, 1, 2, 2)
+    _, to_x0, _ = objective.by_name(prediction)
+    off_by = 0.01
+    x0_error = (
+        to_x0(x_t.double(), output.double() + off_by, alpha, sigma) - to_x0(x_t.double(), output.double(), alpha, sigma)
+    )[:, 0, 0, 0]
+    z = (log_sigma - 0.3) / 0.9
+    edm_error = (alpha**2 / sigma**2 + 1 / objective.SIGMA_DATA**2) * x0_error**2
+    wanted = 2**0.5 * math.exp(0.46**2 / 4) * torch.exp(-((z + 0.46) ** 2) / 2) * edm_error
+    weight = objective.loss_weight("balanced", prediction, alpha, sigma, (0.3, 0.9))
+    assert torch.allclose(weight * off_by**2, wanted, rtol=1e-6)
+
+
+def test_balanced_weights_are_one_in_the_mean_of_the_levels_that_are_shown():
+    normal = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alpha, sigma = schedule.at(0.5 + 0.8 * normal)
+    weight = objective.loss_weight("balanced", "edm", alpha, sigma, (0.5, 0.8))
+    assert weight.mean().item() == pytest.approx(1, abs=0.002) and weight.max() < 1.5
+
+
 def test_weights_are_finite_over_the_whole_table_and_simple_is_one():
     for table in ("cosine", "linear"):
         alpha, sigma = levels(*range(1000), table=table)
         for weight in LOSS_WEIGHTS:
             for prediction in CONFIG_PREDICTIONS:
                 values = objective.loss_weight(weight, prediction, alpha, sigma)
-                assert values.shape == (1000,) and (values > 0).all() and (values <= 1).all()
+                assert values.shape == (1000,) and (values >= 0).all() and values.isfinite().all()
+                assert (values[10:900] > 0).all() and (weight == "balanced" or (values <= 1).all())
         assert (objective.loss_weight("simple", "v", alpha, sigma) == 1).all()
 
 
@@ -139,7 +166,7 @@ def test_unknown_names_are_refused():
     alpha, sigma = levels(3)
     with pytest.raises(UsageError, match="v, eps, edm"):
         objective.by_name("x0")
-    with pytest.raises(UsageError, match="min-snr or simple"):
+    with pytest.raises(UsageError, match="balanced, min-snr or simple"):
         objective.loss_weight("p2", "v", alpha, sigma)
     with pytest.raises(UsageError):
         objective.loss_weight("simple", "x0", alpha, sigma)
