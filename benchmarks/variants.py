@@ -21,7 +21,8 @@ CLASSIC = {
 
 
 def _network(**settings: Any) -> dict[str, Any]:
-    return {"network": NetworkConfig(blocks=1, attention=(), **settings)}
+    # (With the weights of noise levels that there were when these networks were tried.)
+    return {"network": NetworkConfig(blocks=1, attention=(), **settings), "loss_weight": "simple"}
 
 
 # What is changed against a preset, and what the table calls it. `rate` multiplies the preset's own learning rate.
@@ -29,13 +30,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("the default: EDM, log-normal levels, balanced, Muon", {}),
     "simple": ("all noise levels alike, the default until 2026-11-30", {"loss_weight": "simple"}),
     # what the network predicts, and at which noise levels it learns
-    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2}),
-    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8}),
-    "mean-0.0": ("mean 0", {"noise_mean": 0.0}),
+    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2, "loss_weight": "simple"}),
+    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8, "loss_weight": "simple"}),
+    "mean-0.0": ("mean 0", {"noise_mean": 0.0, "loss_weight": "simple"}),
     "wide-levels": ("all alike, deviation 1.6 instead of 1.2", {"noise_std": 1.6, "loss_weight": "simple"}),
     "narrow-levels": ("all alike, deviation 0.9 instead of 1.2", {"noise_std": 0.9, "loss_weight": "simple"}),
     "edm-uniform": ("EDM, min-SNR weight, uniform levels", {"loss_weight": "min-snr", "noise_levels": "uniform"}),
-    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4}),  # what larger pictures would have without a shift
+    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4, "loss_weight": "simple"}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
     "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v", "loss_weight": "simple"}),
     "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0, "loss_weight": "simple"}),
@@ -49,7 +50,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adamw": ("AdamW", ADAMW),
     "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "rate": 0.5}),
     "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "rate": 0.25}),
-    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ADAMW}),
+    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, "loss_weight": "simple", **ADAMW}),
     "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
     "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
     "half-rate": ("half the learning rate", {"rate": 0.5}),
@@ -76,7 +77,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "wide-patch-4": ("patch 4, two wide levels", _network(width=64, multipliers=(1, 2), patch=4)),
     "two-blocks": (
         "patch 2, two narrower blocks a level",
-        {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=())},
+        {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=()), "loss_weight": "simple"},
     ),
 }  # fmt: skip
 

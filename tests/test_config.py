@@ -171,7 +171,7 @@ def test_log_normal_noise_levels_follow_the_size():
     assert of(64, noise_mean=0.5, noise_std=2.0).log_normal == (0.5, 2.0)
     assert of(32, noise_mean=-1.2).sigma_max == pytest.approx(80, rel=0.01)  # EDM's own
     assert of(64).sigma_max == pytest.approx(2 * of(32).sigma_max)
-    assert RunConfig(noise_levels="uniform").sigma_max is None
+    assert RunConfig(noise_levels="uniform", loss_weight="simple").sigma_max is None
 
 
 # ---- JSON
@@ -293,3 +293,10 @@ def test_small_sets_are_seen_more_often():
     assert default_epochs(4_495) == 223
     assert default_epochs(8) * 8 == 1_000_000
     assert default_epochs(0) >= 50
+
+
+def test_balanced_weights_are_for_log_normal_levels():
+    with pytest.raises(
+        UsageError, match='"balanced" is for log-normal noise levels, not uniform: choose min-snr or simple.'
+    ):
+        RunConfig(noise_levels="uniform")

@@ -8,6 +8,8 @@ from ddpm_core.config import PREDICTIONS as CONFIG_PREDICTIONS
 from ddpm_core.diffusion import objective, schedule
 from ddpm_core.errors import UsageError
 
+LEVELS = (-0.4, 1.2)
+
 
 def levels(*steps: int, table: str = "linear"):
     t = torch.tensor(steps)
@@ -64,7 +66,7 @@ def test_min_snr_is_min_snr_of_the_x0_error(prediction):
     )[:, 0, 0, 0]
     snr = alpha**2 / sigma**2
     assert (snr > 5).any() and (snr < 5).any()
-    weight = objective.loss_weight("min-snr", prediction, alpha, sigma)
+    weight = objective.loss_weight("min-snr", prediction, alpha, sigma, LEVELS)
     assert torch.allclose(weight * off_by**2, snr.clamp(max=5) * x0_error**2, rtol=1e-6)
 
 
@@ -80,7 +82,7 @@ def test_balanced_weights_are_those_of_the_edm_error_whatever_is_predicted(predi
     )[:, 0, 0, 0]
     z = (log_sigma - 0.3) / 0.9
     edm_error = (alpha**2 / sigma**2 + 1 / objective.SIGMA_DATA**2) * x0_error**2
-    wanted = 2**0.5 * math.exp(0.46**2 / 4) * torch.exp(-((z + 0.46) ** 2) / 2) * edm_error
+    wanted = 2**0.5 * math.exp(0.46**2 / 4) * torch.exp(-((z + 0.46) ** 2) / 2).clamp(min=0.1) * edm_error
     weight = objective.loss_weight("balanced", prediction, alpha, sigma, (0.3, 0.9))
     assert torch.allclose(weight * off_by**2, wanted, rtol=1e-6)
 
@@ -89,7 +91,7 @@ def test_balanced_weights_are_one_in_the_mean_of_the_levels_that_are_shown():
     normal = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alpha, sigma = schedule.at(0.5 + 0.8 * normal)
     weight = objective.loss_weight("balanced", "edm", alpha, sigma, (0.5, 0.8))
-    assert weight.mean().item() == pytest.approx(1, abs=0.002) and weight.max() < 1.5
+    assert weight.mean().item() == pytest.approx(1, abs=0.006) and weight.max() < 1.5
 
 
 def test_weights_are_finite_over_the_whole_table_and_simple_is_one():
@@ -97,10 +99,10 @@ def test_weights_are_finite_over_the_whole_table_and_simple_is_one():
         alpha, sigma = levels(*range(1000), table=table)
         for weight in LOSS_WEIGHTS:
             for prediction in CONFIG_PREDICTIONS:
-                values = objective.loss_weight(weight, prediction, alpha, sigma)
-                assert values.shape == (1000,) and (values >= 0).all() and values.isfinite().all()
-                assert (values[10:900] > 0).all() and (weight == "balanced" or (values <= 1).all())
-        assert (objective.loss_weight("simple", "v", alpha, sigma) == 1).all()
+                values = objective.loss_weight(weight, prediction, alpha, sigma, LEVELS)
+                assert values.shape == (1000,) and (values > 0).all() and values.isfinite().all()
+                assert weight == "balanced" or (values <= 1).all()
+        assert (objective.loss_weight("simple", "v", alpha, sigma, LEVELS) == 1).all()
 
 
 def test_denoiser_tells_the_network_the_level_and_answers_in_float32():
@@ -167,9 +169,9 @@ def test_unknown_names_are_refused():
     with pytest.raises(UsageError, match="v, eps, edm"):
         objective.by_name("x0")
     with pytest.raises(UsageError, match="balanced, min-snr or simple"):
-        objective.loss_weight("p2", "v", alpha, sigma)
+        objective.loss_weight("p2", "v", alpha, sigma, LEVELS)
     with pytest.raises(UsageError):
-        objective.loss_weight("simple", "x0", alpha, sigma)
+        objective.loss_weight("simple", "x0", alpha, sigma, LEVELS)
 
 
 def test_classes_reach_the_network_and_only_where_they_are_given():

@@ -8,7 +8,7 @@ import torch
 from ddpm_core import seeds
 from ddpm_core.config import NOISE_LEVELS
 from ddpm_core.data.batches import Batches
-from ddpm_core.diffusion import schedule
+from ddpm_core.diffusion import objective, schedule
 from ddpm_core.training.loss import DiffusionLoss
 
 CPU = torch.device("cpu")
@@ -30,7 +30,9 @@ def draws(tiny, eight_pictures):
 @pytest.mark.parametrize("levels", NOISE_LEVELS)
 def test_levels_are_inside_the_table(draws, levels):
     for table in ("cosine", "linear"):
-        alpha, sigma = draws(64, 200, noise_levels=levels, schedule=table, noise_mean=0.0, noise_std=5.0)
+        alpha, sigma = draws(
+            64, 200, noise_levels=levels, loss_weight="simple", schedule=table, noise_mean=0.0, noise_std=5.0
+        )
         assert alpha.dtype == sigma.dtype == torch.float32
         assert torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha))
         lowest, highest = schedule.by_name(table).log_range
@@ -63,7 +65,7 @@ def test_log_normal_levels_end_where_sampling_begins(draws, tiny):
 def test_uniform_levels_are_one_a_slice_and_independent_ones_are_not(draws):
     spread = {}
     for levels in ("uniform", "independent"):
-        alpha, sigma = draws(32, 300, noise_levels=levels)
+        alpha, sigma = draws(32, 300, noise_levels=levels, loss_weight="simple")
         angle = torch.atan2(sigma, alpha)  # nearly even over the cosine table
         assert angle.mean().item() == pytest.approx(math.pi / 4, abs=0.02)
         spread[levels] = angle.mean(dim=1).std()
@@ -90,3 +92,19 @@ def test_half_of_the_pictures_are_mirrored_and_nothing_else_changes(tiny, eight_
     assert share == pytest.approx(0.5, abs=0.07)  # three standard errors of 480 pictures
     assert not torch.equal(mirrored[0], mirrored[1])
     assert torch.equal(flipping.draw(3).x0, DiffusionLoss(tiny(batch_size=64, flip=True), batches, CPU).draw(3).x0)
+
+
+def test_levels_count_by_where_they_are_among_those_that_are_shown(tiny, eight_pictures):
+    """The default's weights, with the mean and the deviation that the settings have."""
+    config = tiny(noise_mean=1.0, noise_std=0.7)
+    assert config.loss_weight == "balanced"
+    loss = DiffusionLoss(config, Batches(eight_pictures.transpose(0, 3, 1, 2).copy(), 4, 0, CPU), CPU)
+    drawn = loss.draw(0)
+
+    def nothing(x, log_sigma):
+        return torch.zeros_like(x)
+
+    z = (schedule.log_sigma(drawn.alpha, drawn.sigma) - 1.0) / 0.7
+    target = objective.by_name("edm").target(drawn.x0, drawn.eps, drawn.alpha, drawn.sigma).square().mean(dim=(1, 2, 3))
+    wanted = (torch.exp(-((z + 0.46) ** 2) / 2).clamp(min=0.1) * 2**0.5 * math.exp(0.46**2 / 4) * target).mean()
+    torch.testing.assert_close(loss.of(nothing, drawn), wanted)

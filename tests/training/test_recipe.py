@@ -19,7 +19,7 @@ RECIPES = {
     "default": {},
     "paper": PAPER,
     "v": V,
-    "edm over the table": {"noise_levels": "uniform"},
+    "edm over the table": {"noise_levels": "uniform", "loss_weight": "simple"},
     "adamw, cool-down": {"optimizer": "adamw", "weight_decay": 0.01, "cooldown": 0.3},
 }
 
