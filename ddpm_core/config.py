@@ -268,7 +268,7 @@ class RunConfig:
 
     @property
     def log_normal(self) -> tuple[float, float]:
-        """Mean and standard deviation of ln(sigma / alpha) for noise_levels "log-normal".
+        """Mean and standard deviation of ln(sigma / alpha) for noise_levels "log-normal"; "balanced" weights go by them, too.
 
         1.2 is EDM's deviation (Karras et al. 2022, arXiv 2206.00364, table 1) for 32 px. Its mean, -1.2, is for photographs;
         drawings with large even areas are decided at more noise (measured as above: 154 with -1.2 on OpenMoji, 112 with -0.4;

@@ -5,9 +5,10 @@ Up to 128 px its channels double where the side halves, from 16 to 128, so that 
 at 96 px) look at each other; from 64 px on behind patches of 2. (Measured on two cores without bfloat16, distances after eight
 minutes: at 32 px 68, 69, 74 on Fashion-MNIST, and 79, 90, 99 of patches of 2 and two levels of 64 and 128 channels, but 103, 80, 107
 and 97, 97, 98 on OpenMoji; at 64 px on OpenMoji 228, 218, and 308 of patches of 4 and those two levels; with bfloat16 at 32 px 46, 37,
-44 and 59, 66, 72 on Fashion-MNIST; more in benchmarks/README.md. At 256 px it still has wide levels behind patches of 8: not measured
-yet.) `small` is the standard network with about a third of its weights, for cards of 4 to 6 GB and patient processors; `large` has 2 to
-2.6 times as many, for cards of 24 GB. Their rates follow from the standard one's: the wider, the lower. (Not tried yet.)
+44 and 59, 66, 72 on Fashion-MNIST; all of it while noise levels counted alike; more in benchmarks/README.md. At 256 px it still has
+wide levels behind patches of 8: not measured yet.) `small` is the standard network with about a third of its weights, for cards of 4
+to 6 GB and patient processors; `large` has 2 to 2.6 times as many, for cards of 24 GB. Their rates follow from the standard one's: the
+wider, the lower. (Not tried yet.)
 
 From 64 px on `standard` and `large` have widths that are multiples of 64, and few blocks: a card's matrix units take 64 or 128
 channels at once. (Measured on an H200, convolutions of 64 maps of 32 x 32, bfloat16, forward and backward: 205 TFLOP/s with 144
