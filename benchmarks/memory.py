@@ -5,7 +5,8 @@
 
 Every row has a process of its own. On a card the memory is torch's own largest sum of blocks, on a processor how much the process
 grew beyond the program itself. The pace is that of the trainer on OpenMoji, the median over the second half of `--seconds`, against the
-forecast's trial just before. Writes benchmarks/results/memory.json, on a card memory_cuda.json, on a processor without bfloat16 memory_float32.json.
+forecast's trial just before. Writes benchmarks/results/memory.json, on a card memory_cuda.json, on a processor without bfloat16
+memory_float32.json.
 """
 
 import argparse

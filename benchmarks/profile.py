@@ -6,8 +6,8 @@
 Uses torch's profiler around the step that benchmarks/throughput.py times, and tells its GFLOP/s beside those of the fastest
 convolution that the machine can do. On a card a step is played from a recording, where only kernels are seen: they are told apart
 by their names. Writes benchmarks/results/profile.json, on a processor without bfloat16 profile_float32.json, on a card
-profile_cuda_SIZE.json, with another size than 32 the size in its name; `profile_before.json` beside it is the same file, run in the tree of the commit that its foot names,
-before the network and the optimizer were made fast.
+profile_cuda_SIZE.json, with another size than 32 the size in its name; `profile_before.json` beside it is the same file, run in the
+tree of the commit that its foot names, before the network and the optimizer were made fast.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from ddpm_core.config import NetworkConfig, RunConfig
 
 V = {"prediction": "v", "loss_weight": "min-snr", "noise_levels": "uniform"}
 EPS = {"prediction": "eps", "loss_weight": "simple", "noise_levels": "uniform"}
+ALIKE = {"loss_weight": "simple"}  # what a noise level counted until 2026-11-30
 ADAMW = {"optimizer": "adamw"}
 CLASSIC = {
     **ADAMW,
@@ -22,24 +23,24 @@ CLASSIC = {
 
 def _network(**settings: Any) -> dict[str, Any]:
     # (With the weights of noise levels that there were when these networks were tried.)
-    return {"network": NetworkConfig(blocks=1, attention=(), **settings), "loss_weight": "simple"}
+    return {"network": NetworkConfig(blocks=1, attention=(), **settings), **ALIKE}
 
 
 # What is changed against a preset, and what the table calls it. `rate` multiplies the preset's own learning rate.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("the default: EDM, log-normal levels, balanced, Muon", {}),
-    "simple": ("all noise levels alike, the default until 2026-11-30", {"loss_weight": "simple"}),
+    "simple": ("all noise levels alike, the default until 2026-11-30", ALIKE),
     # what the network predicts, and at which noise levels it learns
-    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2, "loss_weight": "simple"}),
-    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8, "loss_weight": "simple"}),
-    "mean-0.0": ("mean 0", {"noise_mean": 0.0, "loss_weight": "simple"}),
-    "wide-levels": ("all alike, deviation 1.6 instead of 1.2", {"noise_std": 1.6, "loss_weight": "simple"}),
-    "narrow-levels": ("all alike, deviation 0.9 instead of 1.2", {"noise_std": 0.9, "loss_weight": "simple"}),
+    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2, **ALIKE}),
+    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8, **ALIKE}),
+    "mean-0.0": ("mean 0", {"noise_mean": 0.0, **ALIKE}),
+    "wide-levels": ("all alike, deviation 1.6 instead of 1.2", {"noise_std": 1.6, **ALIKE}),
+    "narrow-levels": ("all alike, deviation 0.9 instead of 1.2", {"noise_std": 0.9, **ALIKE}),
     "edm-uniform": ("EDM, min-SNR weight, uniform levels", {"loss_weight": "min-snr", "noise_levels": "uniform"}),
-    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4, "loss_weight": "simple"}),  # what larger pictures would have without a shift
+    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4, **ALIKE}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
-    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v", "loss_weight": "simple"}),
-    "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0, "loss_weight": "simple"}),
+    "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v", **ALIKE}),
+    "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0, **ALIKE}),
     "v-independent": (
         "v, min-SNR weight, each picture's level drawn by itself",
         {**V, "noise_levels": "independent"},
@@ -50,7 +51,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adamw": ("AdamW", ADAMW),
     "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "rate": 0.5}),
     "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "rate": 0.25}),
-    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, "loss_weight": "simple", **ADAMW}),
+    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ALIKE, **ADAMW}),
     "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
     "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
     "half-rate": ("half the learning rate", {"rate": 0.5}),
@@ -77,7 +78,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "wide-patch-4": ("patch 4, two wide levels", _network(width=64, multipliers=(1, 2), patch=4)),
     "two-blocks": (
         "patch 2, two narrower blocks a level",
-        {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=()), "loss_weight": "simple"},
+        {"network": NetworkConfig(width=48, multipliers=(1, 2), blocks=2, attention=()), **ALIKE},
     ),
 }  # fmt: skip
 
