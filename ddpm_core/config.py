@@ -172,7 +172,7 @@ class RunConfig:
     schedule: str = "cosine"  # noise table: "cosine" or "linear" (2020 paper)
     # The network predicts "edm" (input and target of unit variance), "v" or "eps". Measured as above: with "edm", "simple" and
     # "log-normal" the distance is 112 on OpenMoji and 116 on Fashion-MNIST, with "v", "min-snr" and "uniform" 125 and 123.
-    # With a later network, "edm" and "log-normal": 100 and 75 with "balanced", 132 and 93 with "simple".
+    # With a later network, "edm" and "log-normal": 100 and 71 with "balanced", 128 and 93 with "simple" (two seeds).
     prediction: str = "edm"
     # What a noise level counts: "balanced" (less where much can never be known, see objective.loss_weight), "min-snr" (gamma 5) or
     # "simple" (all alike).
