@@ -48,7 +48,7 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     """Serves the page on 127.0.0.1:port from background threads. What could open it to others is switched off."""
     from starlette.middleware import Middleware
 
-    from pages import look
+    from pages import look, resting
     from pages.explorer import KNOWN, inbox
     from pages.explorer.stream import Explorers
     from pages.guard import LocalOnly
@@ -56,6 +56,7 @@ def open_studio(session: "Session", port: int) -> "gr.Blocks":
     from pages.made import Made
 
     routes = [*Live(session).routes(), *Explorers(session, KNOWN).routes(), *inbox.routes(), *Made(session).routes()]
+    routes += resting.routes()
     demo = page(session).queue(max_size=32)
     # Gradio would look into its empty queue a thousand times a second, as long as the studio is open: a twelfth of a core.
     demo._queue.sleep_when_free = demo._queue.progress_update_sleep_when_free = QUEUE_PAUSE

@@ -42,6 +42,44 @@ def test_a_page_at_rest_animates_nothing(page):
         page.wait_for_function("document.getAnimations().every((each) => each.playState === 'finished')")
 
 
+def test_a_page_that_nobody_touches_asks_for_no_frames(open_page):
+    """A page that is drawn sixty times a second though nothing on it moves takes the cores from a run that trains."""
+    page = open_page()
+    page.add_init_script(
+        """window.frames_asked = 0;
+        const request = window.requestAnimationFrame.bind(window);
+        window.requestAnimationFrame = (work) => (window.frames_asked++, request(work));"""
+    )
+    page.reload()
+    page.get_by_role("tab", name="Monitoring").wait_for()
+    page.wait_for_function("document.querySelector('.strip-name')?.textContent")
+    asked = [0]
+    for _ in range(10):  # again and again, as a page opens slowly on a busy computer
+        page.wait_for_timeout(3000)
+        asked.append(page.evaluate("window.frames_asked"))
+        if 0 < asked[-1] < asked[-2] + 10:
+            return
+    raise AssertionError(f"frames that the page asked for, every three seconds: {asked}")
+
+
+def test_the_bar_of_a_run_is_laid_out_no_oftener_than_it_is_told(page, make_run):
+    """Once a second. A bar that glides is laid out for every frame between."""
+    tools = page.context.new_cdp_session(page)
+    tools.send("Performance.enable")
+
+    def layouts() -> int:
+        told = tools.send("Performance.getMetrics")["metrics"]
+        return next(int(each["value"]) for each in told if each["name"] == "LayoutCount")
+
+    with make_run():
+        page.wait_for_function("document.querySelector('.strip progress').value > 0")
+        page.wait_for_timeout(2000)  # what the page does as long as it opens
+        before, bar = layouts(), page.evaluate("document.querySelector('.strip progress').value")
+        page.wait_for_timeout(4000)
+        assert page.evaluate("document.querySelector('.strip progress').value") > bar
+        assert layouts() - before < 30
+
+
 def test_a_run_of_a_command_line_is_shown_but_not_steered(page, make_run):
     with make_run():
         page.get_by_text("started outside this studio").wait_for()
