@@ -17,6 +17,7 @@ import torch
 from ddpm_core import devices
 from ddpm_core.errors import UsageError
 
+HOUSE = Path(__file__).parents[1]
 # A step during which other programs used more than this part of one core's time says nothing about the step.
 OTHERS_MAY_USE = 0.06
 # The system counts time in ticks of a hundredth of a second: judging less than this at once would judge the ticks.
@@ -79,23 +80,22 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
-    """The commit of the code that is measured, with "+" where files differ from it; "" outside of git."""
-    here = Path(__file__).parent
+def commit_of(house: Path, *code: str) -> str:
+    """The commit of the files and folders `code` in `house`, with "+" where they differ from it; "" outside of git."""
 
     def git(*words: str) -> str:
-        answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        answer = subprocess.run(["git", *words], cwd=house, capture_output=True, text=True, check=False)
         return answer.stdout.strip() if answer.returncode == 0 else ""
 
     try:
-        code = ("../ddpm_core", ".", ":!results", ":!README.md")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", *code)
         return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except OSError:
         return ""
 
 
-COMMIT = _commit()  # as this program begins: in its hours others may commit
+# As this program begins: in its hours others may commit.
+COMMIT = commit_of(HOUSE, "ddpm_core", "benchmarks", ":!benchmarks/results", ":!benchmarks/README.md")
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@
     python -m benchmarks.open_page --studio ../before/studio.py --output before.json
 
 Starts the studio with an empty folder, presses Start training with the defaults and closes the page. Then, round after round and
-in another order every time, the page is closed, or open in Chromium on one of its tabs, and nobody touches it: each time the run's
-own steps are counted for some seconds, and the processor time that the browser took. Ratios are taken inside a round. Where the
-programs of somebody else are at work, figures say little; nothing is left out here, as the browser is itself another program.
+in another order every time, the page is closed, or open in Chromium on one of its tabs, and nobody touches it. Each time the pace is
+the median of the lines that the run logs, twice a second (a grid that it draws meanwhile is in one of them), and the processor
+time of the browser is counted. Ratios are taken inside a round. No round is left out for other programs: the browser is one itself.
 
-Prints a table and writes benchmarks/results/open_page.json (with _float32 or _cuda in its name, as benchmarks/records.py says).
+Prints a line a row and writes benchmarks/results/open_page.json (with _float32 or _cuda in its name, as benchmarks/records.py says).
 """
 
 import argparse
+import contextlib
 import json
 import random
 import statistics
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,18 @@ import psutil
 
 from benchmarks import machine
 from benchmarks.arguments import COUNT
-from benchmarks.first_minute import HOUSE, ask, chromium, until
+from benchmarks.first_minute import ask, chromium, until
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.commandline import number
+from ddpm_core.config import preset
+from ddpm_core.runs import all_runs
 
 CLOSED = "closed"
 ROWS = (CLOSED, "Training", "Monitoring", "Generation")
 OPENS = 8  # seconds until an opened page has come to rest
 WARM = 30  # seconds after which a run has its pace
+BATCH = preset().batch_size
 
 
 def main() -> None:
@@ -42,10 +47,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=COUNT, default=5)
     parser.add_argument("--seconds", type=number(5, 600), default=20, help="of one row in one round")
     parser.add_argument("--port", type=int, default=7871)
-    parser.add_argument("--studio", type=Path, default=HOUSE / "studio.py", help="another version's, to compare with")
+    parser.add_argument(
+        "--studio", type=Path, default=machine.HOUSE / "studio.py", help="another version's, to compare with"
+    )
     parser.add_argument("--output", type=Path, help="a file instead of the usual one")
     options = parser.parse_args()
 
+    commit = machine.commit_of(options.studio.resolve().parent, "ddpm_core", "pages", "assets", "studio.py")
     with tempfile.TemporaryDirectory() as root:
         rounds = measure(options.studio.resolve(), Path(root), options.port, options.rounds, options.seconds)
     rows = {row: summary(rounds, row) for row in ROWS}
@@ -55,7 +63,12 @@ def main() -> None:
         )
     device = devices.choose("auto")
     about = machine.describe(" ".join(["python -m benchmarks.open_page", *sys.argv[1:]]), device)
-    write(options.output or results_of("open_page", device), {**about, "rounds": options.rounds, "rows": rows})
+    about |= {
+        "commit": commit,
+        "rounds": len(rounds),
+        "rows": rows,
+    }  # the commit of the page and the run, wherever they are
+    write(options.output or results_of("open_page", device), about)
 
 
 def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) -> list[dict[str, tuple[float, float]]]:
@@ -64,12 +77,14 @@ def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) ->
     command = [sys.executable, str(studio), "--port", str(port), "--output-dir", str(root)]
     program = subprocess.Popen(command, cwd=studio.parent)
     try:
-        until(lambda: ask(url) is not None)
+        until(lambda: program.poll() is not None or ask(url) is not None)
+        if program.poll() is not None:
+            sys.exit("error: the studio did not start: see above.")
         with chromium() as browser:
             page = browser.new_page()
             page.goto(url)
             page.get_by_role("button", name="Start training").click()
-            until(lambda: _steps(root) is not None)
+            until(lambda: _lines(root) != [])
             browser.close()
         time.sleep(WARM)
         found = []
@@ -80,7 +95,11 @@ def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) ->
         return found
     finally:
         program.terminate()
-        program.wait(60)
+        try:
+            program.wait(60)  # it saves the run
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
 
 
 def summary(rounds: list[dict[str, tuple[float, float]]], row: str) -> dict[str, Any]:
@@ -95,8 +114,8 @@ def summary(rounds: list[dict[str, tuple[float, float]]], row: str) -> dict[str,
 
 
 def _beside(row: str, url: str, root: Path, seconds: float) -> tuple[float, float]:
+    """Steps a second, and cores of the browser."""
     if row == CLOSED:
-        time.sleep(2)
         return _pace(root, seconds, time.sleep), 0.0
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -105,39 +124,34 @@ def _beside(row: str, url: str, root: Path, seconds: float) -> tuple[float, floa
         page.wait_for_timeout(1000 * OPENS)
         before, since = _browser_seconds(), time.monotonic()
         pace = _pace(root, seconds, lambda wait: page.wait_for_timeout(1000 * wait))
-        cores = (_browser_seconds() - before) / (time.monotonic() - since)
+        spent = sum(seconds - before.get(process, 0.0) for process, seconds in _browser_seconds().items())
+        cores = spent / (time.monotonic() - since)
         browser.close()
     return pace, cores
 
 
-def _pace(root: Path, seconds: float, wait: Any) -> float:
-    """Steps a second by the run's own clock."""
-    begin = _steps(root)
+def _pace(root: Path, seconds: float, wait: Callable[[float], object]) -> float:
+    """Steps a second: the median of the lines that the run logs while `wait(seconds)` waits, but for the one that had begun before."""
+    begun = len(_lines(root)) + 1
     wait(seconds)
-    end = _steps(root)
-    if begin is None or end is None or end["updated"] == begin["updated"]:
-        raise SystemExit("error: the run does not train any more.")
-    return (end["step"] - begin["step"]) / (end["updated"] - begin["updated"])
+    lines = _lines(root)[begun:]
+    if not lines:
+        sys.exit("error: the run does not train (any more): fewer --rounds or --seconds.")
+    return statistics.median(line["images_per_second"] for line in lines) / BATCH
 
 
-def _steps(root: Path) -> dict[str, Any] | None:
-    """The run's status once it makes steps."""
-    for path in root.glob("training_progress/*/status.json"):
-        status = json.loads(path.read_text())
-        if status["state"] == "running" and status["step"]:
-            return status
-    return None
+def _lines(root: Path) -> list[dict[str, Any]]:
+    """What the run under `root` logged so far."""
+    return [line for run in all_runs(root) for line in run.metrics(0)[0]]
 
 
-def _browser_seconds() -> float:
-    """Processor time of the browser that this program started, so far."""
-    spent = 0.0
+def _browser_seconds() -> dict[int, float]:
+    """Processor time so far of each process of the browser that this program started."""
+    spent = {}
     for process in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             if "chrom" in process.name():
-                spent += sum(process.cpu_times()[:2])
-        except psutil.NoSuchProcess:
-            continue
+                spent[process.pid] = sum(process.cpu_times()[:2])
     return spent
 
 

@@ -1,8 +1,8 @@
-"""Gradio's page asks for a frame sixty times a second as long as it is open; ours asks four times a second for a timer nobody sees.
+"""Gradio's page asks for a frame sixty times a second as long as it is open; here the timer behind that asks for none.
 
-The screen that Gradio 6.31 shows while it loads has a timer, which goes on when the screen is gone: each frame asks for the next.
-Where no graphics card draws the page, that and the browser's work for a frame take a tenth of the pace of a run beside it
-(benchmarks/README.md, "The page beside a run").
+The screen that Gradio 6.31 shows while it loads has a timer that goes on when the screen is gone: each frame asks for the next. Where
+no graphics card draws the page, that and bars that glided took a quarter of the pace of a run beside it (benchmarks/README.md, "The
+page beside a run"). Here the timer, which nobody sees, ticks four times a second, and rests in a tab that nobody looks at.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-# Gradio takes the browser's function by this name for its timers alone, and for scrolling to what has come.
+# In that file two things ask for frames by this name: the timer, and scrolling to an output, which no event of ours does.
 FRAME = "?window.requestAnimationFrame:"
-QUARTER_SECOND = "?(work)=>setTimeout(work,250):"
+QUARTER_SECOND = "?(work)=>setTimeout(()=>document.hidden?requestAnimationFrame(work):work(),250):"
 
 
 def routes() -> list[Route]:
-    """One that answers before Gradio's own for its file of timers; none where Gradio has no such file (any more)."""
+    """Answers before Gradio's own for its file of timers. Where that has other words it goes out as it is (and
+    tests/pages/test_resting.py says so)."""
     assets = Path(gradio.__file__).parent / "templates/frontend/assets"
     return [Route(f"/assets/{path.name}", _rested(path)) for path in assets.glob("statustracker-*.js")]
 

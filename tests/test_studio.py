@@ -6,12 +6,14 @@ import re
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import studio
+from pages import resting
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -117,6 +119,9 @@ def test_an_empty_queue_lets_the_processor_rest(tmp_path):
     try:
         for pause in ("sleep_when_free", "progress_update_sleep_when_free"):
             assert pause in as_it_comes and getattr(demo._queue, pause) == studio.QUEUE_PAUSE
+        (timers,) = resting.routes()  # and stand before Gradio's own
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{timers.path}") as answer:
+            assert resting.QUARTER_SECOND in answer.read().decode()
     finally:
         demo.close()
 

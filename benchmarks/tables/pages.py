@@ -9,7 +9,7 @@ from benchmarks.tables.explorers import explorers
 from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_float32
 from benchmarks.tables.samplers import samplers, samplers_short
-from benchmarks.tables.step import data_path, memory, profile
+from benchmarks.tables.step import data_path, memory, open_page, profile
 from benchmarks.tables.throughput import card, throughput, throughput_card, throughput_float32, throughput_short
 
 HOUSE = Path(__file__).parents[2]
@@ -30,6 +30,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "presets": presets,
     "memory": memory,
     "data_path": data_path,
+    "open_page": open_page,
     "explorers": explorers,
     "samplers": samplers,
     "samplers_short": samplers_short,

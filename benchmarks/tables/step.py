@@ -1,4 +1,4 @@
-"""One training step: where its time goes, what the plan said of its memory and pace, what real pictures add to it."""
+"""One training step: where its time goes, what the plan said of its memory and pace, what real pictures and the open page add."""
 
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,38 @@ def data_path(results: Path) -> str:
     """A step with real batches beside a step with one batch held fixed, one table a machine, preset and size."""
     every = (measured(path) for path in sorted(results.glob("data_path_*.json")))
     return "\n".join(of_data_path(found) for found in every if found) or NOT_YET
+
+
+def open_page(results: Path) -> str:
+    """What an open page takes from a run beside it, before it rested and now."""
+    before, now = (measured(results / file) for file in ("open_page_before.json", "open_page.json"))
+    return of_open_page({"before": before, "now": now}) if before and now else NOT_YET
+
+
+def of_open_page(found: dict[str, dict[str, Any]]) -> str:
+    """One row with the page closed and one a tab, two columns a version of the page."""
+    rows = []
+    for tab in found["now"]["rows"]:
+        row = {"the page": tab if tab == "closed" else f"open on {tab}"}
+        for version, one in found.items():
+            seen = one["rows"][tab]
+            ends = (
+                ""
+                if tab == "closed"
+                else ", {:.0f} % ({:.0f} to {:.0f})".format(
+                    *(100 * ratio for ratio in (seen["times_closed"], *seen["between"]))
+                )
+            )
+            row[f"{version}: steps a second"] = f"{seen['steps_a_second']:.1f}{ends}"
+            row[f"{version}: the browser takes"] = "" if tab == "closed" else f"{seen['browser']:.2f} cores"
+        rows.append(row)
+    lines = [
+        *grid(rows),
+        "",
+        f"Medians over {found['before']['rounds']} and {found['now']['rounds']} rounds; %: of the same round's pace with the page closed, in"
+        f" brackets the lowest and the highest. {measured_by(found.values())}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def of_data_path(found: dict[str, Any]) -> str:

@@ -53,6 +53,7 @@ def test_a_page_that_nobody_touches_asks_for_no_frames(open_page):
     page.reload()
     page.get_by_role("tab", name="Monitoring").wait_for()
     page.wait_for_function("document.querySelector('.strip-name')?.textContent")
+    page.evaluate("requestAnimationFrame(() => {})")  # so that the counter is seen to count
     asked = [0]
     for _ in range(10):  # again and again, as a page opens slowly on a busy computer
         page.wait_for_timeout(3000)
@@ -73,7 +74,7 @@ def test_the_bar_of_a_run_is_laid_out_no_oftener_than_it_is_told(page, make_run)
 
     with make_run():
         page.wait_for_function("document.querySelector('.strip progress').value > 0")
-        page.wait_for_timeout(2000)  # what the page does as long as it opens
+        page.wait_for_timeout(2000)  # what the page does while it opens
         before, bar = layouts(), page.evaluate("document.querySelector('.strip progress').value")
         page.wait_for_timeout(4000)
         assert page.evaluate("document.querySelector('.strip progress').value") > bar

@@ -21,6 +21,13 @@ def test_a_text_cannot_end_the_script(monkeypatch):
     assert look.head().count("</script>") == 1
 
 
+def test_what_moves_is_said_how_and_no_bar_glides():
+    css = (ASSETS / "studio.css").read_text()
+    used = set(re.findall(r"animation: ([\w-]+)", css)) - {"none"}
+    assert used == set(re.findall(r"@keyframes ([\w-]+)", css))
+    assert not re.search(r"progress[^}]*transition", css)  # drawn sixty times a second while it glides
+
+
 def contrast(one: str, other: str) -> float:
     """WCAG 2.2 contrast ratio of two colours like #0f6c7b."""
 
