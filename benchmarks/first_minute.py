@@ -55,6 +55,8 @@ def main() -> None:
 def one_round(port: int) -> dict[str, float]:
     """Seconds to each of the three moments, with everything started from nothing."""
     url = f"http://127.0.0.1:{port}"
+    if ask(url) is not None:
+        sys.exit(f"error: a studio is open at {url} already: add --port.")
     with tempfile.TemporaryDirectory() as root, chromium() as browser:
         page = browser.new_page()
         started = time.monotonic()
@@ -77,9 +79,11 @@ def one_round(port: int) -> dict[str, float]:
             until(lambda: any(run.glob("quick_*.png")))
             grid = time.monotonic() - clicked
         finally:
-            browser.close()
             studio.terminate()
-            studio.wait(60)
+            try:
+                browser.close()
+            finally:
+                studio.wait(60)
     return {"page": usable, "loss": loss, "grid": grid}
 
 

@@ -74,6 +74,8 @@ def main() -> None:
 def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) -> list[dict[str, tuple[float, float]]]:
     """{row: (steps a second, cores of the browser)} a round, beside one run under `root`."""
     url = f"http://127.0.0.1:{port}"
+    if ask(url) is not None:
+        sys.exit(f"error: a studio is open at {url} already: add --port.")
     command = [sys.executable, str(studio), "--port", str(port), "--output-dir", str(root)]
     program = subprocess.Popen(command, cwd=studio.parent)
     try:

@@ -1,8 +1,9 @@
 """Gradio's page asks for a frame sixty times a second as long as it is open; here the timer behind that asks for none.
 
 The screen that Gradio 6.31 shows while it loads has a timer that goes on when the screen is gone: each frame asks for the next. Where
-no graphics card draws the page, that and bars that glided took a quarter of the pace of a run beside it (benchmarks/README.md, "The
-page beside a run"). Here the timer, which nobody sees, ticks four times a second, and rests in a tab that nobody looks at.
+no graphics card draws the page, an open page took a quarter of the pace of a run beside it and more, most of that by this timer and by
+bars that glided (benchmarks/README.md, "The page beside a run"). Here the timer, which nobody sees, ticks four times a second, and rests
+in a tab that nobody looks at.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The optimizer and its learning rate: AdamW or Muon; the rate warms up, stays, and falls as 1 / sqrt(step).
 
 None of that depends on how long the run will be, so a run can be made longer afterwards and is the same as if it had been
-planned that long; the weight average (ema.py) does what a decay to zero would do. Only a cool-down, if one is asked for,
+planned that long; the weight average (ema.py) does most of what a decay to zero would do. Only a cool-down, if one is asked for,
 looks at the end.
 """
 
