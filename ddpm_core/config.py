@@ -271,9 +271,9 @@ class RunConfig:
         """Mean and standard deviation of ln(sigma / alpha) for noise_levels "log-normal"; "balanced" weights go by them, too.
 
         1.2 is EDM's deviation (Karras et al. 2022, arXiv 2206.00364, table 1) for 32 px. Its mean, -1.2, is for photographs;
-        drawings with large even areas are decided at more noise (40,000 pictures, the network of before 2026-11-29, levels alike: 154 with
-        -1.2 on OpenMoji, 118 with -0.4; 136 and 115 on Fashion-MNIST). A picture twice as wide hides the same shapes only in twice the noise (simple diffusion,
-        Hoogeboom et al. 2023, arXiv 2301.11093, section 3.1).
+        drawings with large even areas are decided at more noise (40,000 pictures, the network of before 2026-11-29, levels
+        alike: 154 with -1.2 on OpenMoji, 118 with -0.4; 136 and 115 on Fashion-MNIST). A picture twice as wide hides the same
+        shapes only in twice the noise (simple diffusion, Hoogeboom et al. 2023, arXiv 2301.11093, section 3.1).
         """
         mean = -0.4 + math.log(self.size / 32) if self.noise_mean is None else self.noise_mean
         return mean, (1.2 if self.size < 128 else 1.0) if self.noise_std is None else self.noise_std

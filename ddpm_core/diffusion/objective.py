@@ -108,7 +108,8 @@ def loss_weight(weight: str, prediction: str, alpha: Tensor, sigma: Tensor, leve
     others. (EDM2, Karras et al. 2024, arXiv 2312.02696, learns such weights. Here they are a curve through what was left
     after 40,000 pictures of Fashion-MNIST and of OpenMoji at 32 px: at z = -2.2, -1.1, 0, 0.7 and 1.2 deviations 0.33, 0.17, 0.16,
     0.24, 0.38 and 0.63, 0.15, 0.13, 0.31, 0.55. Farther out it cannot be above 1, the target's own variance, so the curve falls too
-    low there; with a floor of a tenth pictures were no nearer on Fashion-MNIST, and farther on OpenMoji: 122, 115 instead of 101, 99, by hand.)
+    low there; with a floor of a tenth pictures were no nearer on Fashion-MNIST, and farther on OpenMoji: 122, 115 instead of 101,
+    99, by hand.)
 
     Raises `UsageError` for an unknown name.
     """
