@@ -30,7 +30,7 @@ import psutil
 from PIL import Image
 
 from benchmarks import machine
-from benchmarks.first_minute import ask, chromium, until
+from benchmarks.first_minute import STUDIO, ask, chromium, until
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
@@ -91,14 +91,7 @@ def opened(root: Path, run: str) -> Iterator[tuple[Any, psutil.Process]]:
     with tempfile.TemporaryDirectory() as alone, chromium() as browser:
         for folder in ("checkpoints", "training_progress"):  # nothing is written into the real run
             shutil.copytree(root / folder / run, Path(alone) / folder / run)
-        command = [
-            sys.executable,
-            str(machine.HOUSE / "studio.py"),
-            "--port",
-            url.rpartition(":")[2],
-            "--output-dir",
-            alone,
-        ]
+        command = [sys.executable, str(STUDIO), "--port", url.rpartition(":")[2], "--output-dir", alone]
         studio = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             until(lambda: ask(url) is not None)

@@ -27,6 +27,7 @@ from benchmarks.arguments import COUNT
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 
+STUDIO = machine.HOUSE / "studio.py"
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 WORDS = {
     "page": "page usable after `python studio.py`",
@@ -60,9 +61,7 @@ def one_round(port: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as root, chromium() as browser:
         page = browser.new_page()
         started = time.monotonic()
-        studio = subprocess.Popen(
-            [sys.executable, str(machine.HOUSE / "studio.py"), "--port", str(port), "--output-dir", root]
-        )
+        studio = subprocess.Popen([sys.executable, str(STUDIO), "--port", str(port), "--output-dir", root])
         try:
             until(lambda: ask(url) is not None)
             page.goto(url)

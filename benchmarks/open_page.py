@@ -28,7 +28,7 @@ import psutil
 
 from benchmarks import machine
 from benchmarks.arguments import COUNT
-from benchmarks.first_minute import ask, chromium, until
+from benchmarks.first_minute import STUDIO, ask, chromium, until
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.commandline import number
@@ -47,28 +47,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=COUNT, default=5)
     parser.add_argument("--seconds", type=number(5, 600), default=20, help="of one row in one round")
     parser.add_argument("--port", type=int, default=7871)
-    parser.add_argument(
-        "--studio", type=Path, default=machine.HOUSE / "studio.py", help="another version's, to compare with"
-    )
+    parser.add_argument("--studio", type=Path, default=STUDIO, help="another version's, to compare with")
     parser.add_argument("--output", type=Path, help="a file instead of the usual one")
     options = parser.parse_args()
 
+    # Of the page and the run, wherever they are.
     commit = machine.commit_of(options.studio.resolve().parent, "ddpm_core", "pages", "assets", "studio.py")
     with tempfile.TemporaryDirectory() as root:
         rounds = measure(options.studio.resolve(), Path(root), options.port, options.rounds, options.seconds)
     rows = {row: summary(rounds, row) for row in ROWS}
-    for row, found in rows.items():
+    for row, seen in rows.items():
         print(
-            f"{row}: {found['steps_a_second']} steps/s, {found['times_closed']} of closed, browser {found['browser']} cores"
+            f"{row}: {seen['steps_a_second']} steps/s, {seen['times_closed']} of closed, browser {seen['browser']} cores"
         )
     device = devices.choose("auto")
     about = machine.describe(" ".join(["python -m benchmarks.open_page", *sys.argv[1:]]), device)
-    about |= {
-        "commit": commit,
-        "rounds": len(rounds),
-        "rows": rows,
-    }  # the commit of the page and the run, wherever they are
-    write(options.output or results_of("open_page", device), about)
+    found = {**about, "commit": commit, "rounds": len(rounds), "rows": rows}
+    write(options.output or results_of("open_page", device), found)
 
 
 def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) -> list[dict[str, tuple[float, float]]]:
@@ -126,7 +121,7 @@ def _beside(row: str, url: str, root: Path, seconds: float) -> tuple[float, floa
         page.wait_for_timeout(1000 * OPENS)
         before, since = _browser_seconds(), time.monotonic()
         pace = _pace(root, seconds, lambda wait: page.wait_for_timeout(1000 * wait))
-        spent = sum(seconds - before.get(process, 0.0) for process, seconds in _browser_seconds().items())
+        spent = sum(so_far - before.get(process, 0.0) for process, so_far in _browser_seconds().items())
         cores = spent / (time.monotonic() - since)
         browser.close()
     return pace, cores

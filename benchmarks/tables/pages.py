@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.machine import HOUSE
 from benchmarks.records import RESULTS
 from benchmarks.tables.explorers import explorers
 from benchmarks.tables.presets import presets
@@ -12,7 +13,6 @@ from benchmarks.tables.samplers import samplers, samplers_short
 from benchmarks.tables.step import data_path, memory, open_page, profile
 from benchmarks.tables.throughput import card, throughput, throughput_card, throughput_float32, throughput_short
 
-HOUSE = Path(__file__).parents[2]
 PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -90,15 +90,12 @@ def of_open_page(found: dict[str, dict[str, Any]]) -> str:
         row = {"the page": tab if tab == "closed" else f"open on {tab}"}
         for version, one in found.items():
             seen = one["rows"][tab]
-            ends = (
-                ""
-                if tab == "closed"
-                else ", {:.0f} % ({:.0f} to {:.0f})".format(
-                    *(100 * ratio for ratio in (seen["times_closed"], *seen["between"]))
-                )
-            )
-            row[f"{version}: steps a second"] = f"{seen['steps_a_second']:.1f}{ends}"
-            row[f"{version}: the browser takes"] = "" if tab == "closed" else f"{seen['browser']:.2f} cores"
+            beside, browser = "", ""  # of the closed page itself
+            if tab != "closed":
+                share, low, high = (100 * ratio for ratio in (seen["times_closed"], *seen["between"]))
+                beside, browser = f", {share:.0f} % ({low:.0f} to {high:.0f})", f"{seen['browser']:.2f} cores"
+            row[f"{version}: steps a second"] = f"{seen['steps_a_second']:.1f}{beside}"
+            row[f"{version}: the browser takes"] = browser
         rows.append(row)
     lines = [
         *grid(rows),
