@@ -1,8 +1,10 @@
 """The trial at a fresh start: how many threads, and which layout of the weights, are the fastest here and now.
 
-It makes a few steps forward and backward, without the optimizer. Sums come out a little differently on another number of
-threads or in another layout, so a run's weights depend on its seed and on what is chosen here; the choice is kept in the
-resume point. Whatever is not clearly faster is left as it is: a quiet machine chooses the same again and again.
+It makes a few steps forward and backward, without the optimizer; where steps are long, one of each kind. They may
+be a large network's or a busy machine's (seen: 8 s for a step of 0.06 s with two threads beside two busy programs, and 0.2 s with
+one). Sums come out a little differently on another number of threads or in another layout, so a run's weights depend on its
+seed and on what is chosen here; the choice is kept in the resume point. Whatever is not clearly faster is left as it is: a quiet
+machine chooses the same again and again.
 """
 
 import functools
@@ -22,7 +24,7 @@ from ddpm_core.training.state import TrainingState
 CLEARLY = 1.15  # times as fast is what another choice must be, twice in a row
 STEPS = 5  # timed for one choice at most,
 SECONDS = 0.3  # or as many as fit in here, but one at least
-LONGEST = 0.7  # seconds: where a step takes longer, trying others would be felt
+LONG = 0.7  # seconds: of a step that takes longer only one is timed
 HOPELESS = 3.0  # times as long, in its first step, and a choice is dropped
 
 # Compiling takes about a minute. It waits until the run has lasted one: a short run never pays for it, and the first pictures
@@ -103,7 +105,7 @@ class Trial:
                 # Loads the card's libraries, and finds out how many pictures fit: that is no step's time.
                 self.gradients(self.state.network, self.state.step)
                 self.state.network.zero_grad()
-            self._seconds = self.measure(LONGEST)
+            self._seconds = self.measure()
         return self._seconds
 
     @property
@@ -131,34 +133,32 @@ class Trial:
 
     def prefers(self, other: str, use: Callable[[], None], present: str, back: Callable[[], None]) -> bool:
         """Whether `use()` makes steps clearly faster, found so twice in a row; then it is left so, otherwise `back()` called."""
-        if self.seconds > LONGEST:
-            self.tried = ["a step takes too long here to try others"]
-            return False
         for again in (False, True):
             if again:  # the machine may just have had something else to do
                 back()
-                self._seconds = self.measure(LONGEST)
+                self._seconds = self.measure()
+            so_far = self.seconds
             try:
                 use()
-                seconds = self.measure(self.seconds)
+                seconds = self.measure(so_far)
             except BaseException:
                 back()
                 raise
-            if CLEARLY * seconds > self.seconds:
+            if CLEARLY * seconds > so_far:
                 back()
-                self.tried.append(f"{other}: {self.seconds / seconds:.1f}x")
+                self.tried.append(f"{other}: {_times(so_far / seconds)}")
                 return False
-        self.tried.append(f"{present}: {seconds / self.seconds:.1f}x")
+        self.tried.append(f"{present}: {_times(seconds / so_far)}")
         self._seconds = seconds
         return True
 
-    def measure(self, reference: float) -> float:
+    def measure(self, reference: float = math.inf) -> float:
         """Seconds of a step: the median of a few, as on a busy machine the luckiest one would say nothing.
 
-        Where the first is hopeless beside `reference` it is the only one.
+        Where the first is long, or hopeless beside `reference`, it is the only one.
         """
         first = step_seconds(self.state, self.gradients)
-        if first > HOPELESS * reference:
+        if first > LONG or first > HOPELESS * reference:
             return first
         taken = [step_seconds(self.state, self.gradients)]  # the first one also chose kernels and took memory
         while len(taken) < STEPS and sum(taken) + taken[-1] <= SECONDS:
@@ -174,6 +174,10 @@ def step_seconds(state: TrainingState, gradients: Gradients) -> float:
     if state.device.type == "cuda":
         torch.cuda.synchronize(state.device)
     return time.perf_counter() - start
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}x" if ratio >= 0.05 else "under 0.1x"
 
 
 def _threads(number: int) -> str:
