@@ -117,9 +117,13 @@ class _Winograd(torch.autograd.Function):
         kernels, bias = _kernels(weight.to(x.dtype)).mT, bias.to(x.dtype)
         y = _like(x, len(weight))
         for part in _parts(x, len(weight)):
-            places = _by_place(y[part])
             products = torch.bmm(_tiles(x[part]), kernels)
+            # The sum goes to channels side by side. Straight into plain maps it takes many times as long as both ways together.
+            # (Measured on two cores, 32 maps of 320 channels and 16 x 16 places in bfloat16: 5.9 ms instead of 0.6.)
+            lying = torch.empty_like(y[part], memory_format=torch.channels_last)
+            places = _by_place(lying)
             torch.add(_transformed(A.T, products.flatten(1)).view(places.shape), bias, out=places)
+            y[part] = lying
         return y
 
     @staticmethod
@@ -129,7 +133,8 @@ class _Winograd(torch.autograd.Function):
         kernels = _kernels(weight.to(x.dtype))
         of_x, of_kernels = torch.empty_like(x), None
         for part in _parts(x, len(weight)):
-            products = _transformed(A, _by_place(gradient[part]).reshape(16, -1)).view(36, -1, len(weight))
+            lying = gradient[part].contiguous(memory_format=torch.channels_last)
+            products = _transformed(A, _by_place(lying).reshape(16, -1)).view(36, -1, len(weight))
             of_part = torch.bmm(products.mT, _tiles(x[part]))
             # Parts add up in float32: the last transform makes each rounding ten times as large.
             of_kernels = of_part if of_kernels is None else of_kernels.float().add_(of_part)
