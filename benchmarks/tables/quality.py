@@ -19,6 +19,11 @@ def quality(results: Path) -> str:
     return _in_folder(results / "quality")
 
 
+def quality_faster(results: Path) -> str:
+    """The same on the faster of the two machines of one name."""
+    return _in_folder(results / "quality_faster")
+
+
 def quality_float32(results: Path) -> str:
     """The same on a processor without bfloat16."""
     return _in_folder(results / "quality_float32")
