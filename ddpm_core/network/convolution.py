@@ -32,7 +32,8 @@ SIDE = 4  # of the part of the result that belongs to a tile
 # (Measured on two cores: 64 channels 0.8 to 1.3 times as fast, 96 with 128 tiles 1.05 to 1.3.) Transforms grow with the sum of
 # the channels in and out and products with their product, so it is the harmonic mean that decides. (64 and 320, 107 in the mean:
 # 1.15 to 1.4; 64 and 128, 85: 1.0 to 1.15.) In bfloat16 plain products take half the time, and transforms do not. (With 128 and 512
-# tiles: 256 channels 1.2 and 1.45 times as fast, 320 1.2 and 1.6.)
+# tiles: 256 channels 1.2 and 1.45 times as fast, 320 1.2 and 1.6; on two cores with twice the peak 1.1 and 1.3, 1.1 and 1.2. There 192
+# channels are 1.05 to 1.2 times as fast; what the rounding does where nearly all maps go this way is not measured.)
 LEAST_CHANNELS = {torch.float32: 96, torch.bfloat16: 256}
 LEAST_TILES = 128
 # So many bytes of tiles at once: little beside a step's maps, and enough tiles that the products pay for their kernels.
@@ -117,13 +118,7 @@ class _Winograd(torch.autograd.Function):
         kernels, bias = _kernels(weight.to(x.dtype)).mT, bias.to(x.dtype)
         y = _like(x, len(weight))
         for part in _parts(x, len(weight)):
-            products = torch.bmm(_tiles(x[part]), kernels)
-            # The sum goes to channels side by side. Straight into plain maps it takes many times as long as both ways together.
-            # (Measured on two cores, 32 maps of 320 channels and 16 x 16 places in bfloat16: 5.9 ms instead of 0.6.)
-            lying = torch.empty_like(y[part], memory_format=torch.channels_last)
-            places = _by_place(lying)
-            torch.add(_transformed(A.T, products.flatten(1)).view(places.shape), bias, out=places)
-            y[part] = lying
+            _put_together(_transformed(A.T, torch.bmm(_tiles(x[part]), kernels).flatten(1)), bias, y[part])
         return y
 
     @staticmethod
@@ -133,13 +128,16 @@ class _Winograd(torch.autograd.Function):
         kernels = _kernels(weight.to(x.dtype))
         of_x, of_kernels = torch.empty_like(x), None
         for part in _parts(x, len(weight)):
-            lying = gradient[part].contiguous(memory_format=torch.channels_last)
-            products = _transformed(A, _by_place(lying).reshape(16, -1)).view(36, -1, len(weight))
+            # Channels side by side first: to gather their places then is quick.
+            of_places = _by_place(gradient[part].contiguous(memory_format=torch.channels_last)).reshape(16, -1)
+            products = _transformed(A, of_places).view(36, -1, len(weight))
+            del of_places
             of_part = torch.bmm(products.mT, _tiles(x[part]))
             # Parts add up in float32: the last transform makes each rounding ten times as large.
             of_kernels = of_part if of_kernels is None else of_kernels.float().add_(of_part)
+            del of_part
             _add_up(_transformed(B, torch.bmm(products, kernels).flatten(1)), of_x[part])
-        del kernels, of_part, products  # the last transform takes their room
+        del kernels, products  # the last transform takes their room
         assert of_kernels is not None  # there is no map without a part
         return of_x, _of_weight(of_kernels), gradient.sum(dim=(0, 2, 3), dtype=torch.float32)
 
@@ -209,6 +207,20 @@ def _tiles(x: Tensor) -> Tensor:
 def _by_place(y: Tensor) -> Tensor:
     """(n, channels, H, W) -> a view of it: (4, 4, n, H/4, W/4, channels), the same place of all tiles side by side."""
     return y.unflatten(3, (-1, SIDE)).unflatten(2, (-1, SIDE)).permute(3, 5, 0, 2, 4, 1)
+
+
+def _put_together(tiles: Tensor, bias: Tensor, y: Tensor) -> None:
+    """Each place of y (n, channels, H, W) gets its number of `tiles` (16, n H/4 W/4 channels), and the bias of its channel.
+
+    Summed where channels lie side by side and copied: straight into plain maps would take longer than both. (Measured on two cores,
+    32 maps of 320 channels and 16 x 16 places in bfloat16: 5.9 ms, and 0.24 and 0.39 so.)
+    """
+    last = torch.channels_last
+    sums = y if y.is_contiguous(memory_format=last) else torch.empty_like(y, memory_format=last)
+    places = _by_place(sums)
+    torch.add(tiles.view(places.shape), bias, out=places)
+    if sums is not y:
+        y.copy_(sums)
 
 
 def _add_up(tiles: Tensor, x: Tensor) -> None:

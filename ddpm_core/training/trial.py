@@ -1,8 +1,8 @@
 """The trial at a fresh start: how many threads, and which layout of the weights, are the fastest here and now.
 
 It makes a few steps forward and backward, without the optimizer; where steps are long, one of each kind. They may
-be a large network's or a busy machine's (seen: 8 s for a step of 0.06 s with two threads beside two busy programs, and 0.2 s with
-one). Sums come out a little differently on another number of threads or in another layout, so a run's weights depend on its
+be a large network's or a busy machine's (seen with two threads beside two busy programs: 8 s for a step of 0.06 s; with one thread
+0.2 s). Sums come out a little differently on another number of threads or in another layout, so a run's weights depend on its
 seed and on what is chosen here; the choice is kept in the resume point. Whatever is not clearly faster is left as it is: a quiet
 machine chooses the same again and again.
 """
@@ -24,7 +24,8 @@ from ddpm_core.training.state import TrainingState
 CLEARLY = 1.15  # times as fast is what another choice must be, twice in a row
 STEPS = 5  # timed for one choice at most,
 SECONDS = 0.3  # or as many as fit in here, but one at least
-LONG = 0.7  # seconds: of a step that takes longer only one is timed
+LONG = 0.7  # seconds: of a step that takes longer only one is timed;
+LONGEST = 20.0  # where it takes longer than this no other choice is tried: that would be felt
 HOPELESS = 3.0  # times as long, in its first step, and a choice is dropped
 
 # Compiling takes about a minute. It waits until the run has lasted one: a short run never pays for it, and the first pictures
@@ -138,6 +139,9 @@ class Trial:
                 back()
                 self._seconds = self.measure()
             so_far = self.seconds
+            if so_far > LONGEST:
+                self.tried.append("a step takes too long here to try others")
+                return False
             try:
                 use()
                 seconds = self.measure(so_far)

@@ -227,18 +227,22 @@ def test_plan_and_network_agree_where_winograds_way_is_taken(monkeypatch, networ
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_winograds_way_takes_no_more_than_is_counted(monkeypatch, kind, parts):
-    channels, maps = 32, (6, 16, 16)
+@pytest.mark.parametrize("side", [4, 16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_winograds_way_takes_no_more_than_is_counted(monkeypatch, kind, parts, side, layout):
+    """Forward, and backward, each beside what comes out of it (a weight's gradient is small, and comes when the rest has gone)."""
+    count, channels = 6 * (16 // side) ** 2, 32  # as many tiles
     monkeypatch.setattr(convolution, "AT_ONCE", 36 * 16 * channels * kind.itemsize * 6 // parts)
-    x = torch.randn(6, channels, 16, 16, dtype=kind, requires_grad=True)
+    x = torch.randn(count, channels, side, side, dtype=kind).contiguous(memory_format=layout).requires_grad_()
     weight, bias = torch.randn(channels, channels, 3, 3, requires_grad=True), torch.randn(channels, requires_grad=True)
-    with Ledger([x, weight, bias]) as ledger:
+    with Ledger([x, weight, bias]) as forward:
         y = convolution.winograd(x, weight, bias)
-        y.backward(torch.ones_like(y))
-    beside = sum(tensor.numel() * tensor.itemsize for tensor in (y, y, x.grad, weight.grad, bias.grad))
-    taken = np.cumsum([size for _, size in ledger.entries]).max()
-    counted = convolution.workspace(kind, channels, maps)
-    assert counted / 2 < taken - beside < counted
+    gradient = torch.ones_like(y)
+    with Ledger([x, weight, bias, y, gradient]) as backward:
+        y.backward(gradient)
+    taken = [np.cumsum([size for _, size in ledger.entries]).max() - y.nbytes for ledger in (forward, backward)]
+    counted = convolution.workspace(kind, channels, (count, side, side))
+    assert counted / 2 < max(taken) < counted
 
 
 # ---- against real steps
