@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ddpm_core import checkpoint, pictures, seeds
-from ddpm_core.config import NetworkConfig
+from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
+from ddpm_core.network import convolution
 from ddpm_core.runs import Run
 from ddpm_core.training import preparation, previews, trainer
 from ddpm_core.training.control import Control
@@ -304,3 +305,29 @@ def test_halving_gives_up_at_one_and_leaves_other_errors_alone():
         halving(full, 4, CPU)
     with pytest.raises(RuntimeError, match="something else"):
         halving(wrong, 4, CPU, pytest.fail)
+
+
+def test_winograds_way_comes_to_a_steps_gradients_in_both_layouts(eight_pictures, monkeypatch):
+    """To those of torch's own convolutions, but for rounding."""
+    network = NetworkConfig(width=96, multipliers=(1, 2), blocks=1, patch=1, attention=())
+    config = RunConfig("toy", 16, network=network, batch_size=8, device="cpu", amp=False)
+    images = eight_pictures.transpose(0, 3, 1, 2).copy()
+    found, calls, winograd = [], [], convolution.winograd
+    monkeypatch.setattr(convolution, "winograd", lambda *given: calls.append(1) or winograd(*given))
+    for channels_last, ways in ((False, {}), (False, convolution.LEAST_CHANNELS), (True, convolution.LEAST_CHANNELS)):
+        monkeypatch.setattr(convolution, "LEAST_CHANNELS", ways)
+        calls.clear()
+        state = TrainingState(config, images, CPU)
+        for name, weight in state.network.named_parameters():
+            # These begin at zero, and would hide the others.
+            if any(part in name for part in ("conv_out", "project", "head")):
+                torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(0))
+        state.use_layout(channels_last)
+        gradients = Gradients(state, DiffusionLoss(config, Batches(images, 8, 0, CPU), CPU), pytest.fail)
+        loss = gradients(state.network, 0)
+        found.append([loss, *(weight.grad for weight in state.network.parameters())])
+        assert bool(calls) == bool(ways)
+    torchs, *ours = found
+    for mine in ours:
+        for one, other in zip(torchs, mine, strict=True):
+            assert (one - other).abs().max() <= 1e-4 * one.abs().max() + 1e-7

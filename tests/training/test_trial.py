@@ -8,7 +8,7 @@ import torch
 
 import train_high_res
 from ddpm_core import checkpoint, devices
-from ddpm_core.config import NetworkConfig, RunConfig
+from ddpm_core.config import NetworkConfig
 from ddpm_core.data.batches import Batches
 from ddpm_core.network import convolution
 from ddpm_core.network.unet import UNet
@@ -334,33 +334,6 @@ def test_the_other_layout_resumes_to_the_same_bits_and_its_files_are_as_ever(go,
     assert all(weight.is_contiguous() for weight in model.weights.values())
     checkpoint.load_weights(UNet(model.config.network, model.channels), model.weights, whole.final_path)
     assert same(model.weights, one["ema"])
-
-
-def test_winograds_way_comes_to_a_steps_gradients_in_both_layouts(eight_pictures, monkeypatch):
-    """To those of torch's own convolutions, but for rounding."""
-    network = NetworkConfig(width=96, multipliers=(1, 2), blocks=1, patch=1, attention=())
-    config = RunConfig("toy", 16, network=network, batch_size=8, device="cpu")
-    images = eight_pictures.transpose(0, 3, 1, 2).copy()
-    found, calls, winograd = [], [], convolution.winograd
-    monkeypatch.setattr(convolution, "winograd", lambda *given: calls.append(1) or winograd(*given))
-    for channels_last, ways in ((False, {}), (False, convolution.LEAST_CHANNELS), (True, convolution.LEAST_CHANNELS)):
-        monkeypatch.setattr(convolution, "LEAST_CHANNELS", ways)
-        calls.clear()
-        state = TrainingState(config, images, CPU)
-        for name, weight in state.network.named_parameters():
-            if (
-                "conv_out" in name or "project" in name or "head" in name
-            ):  # zero at the start: they would hide the others
-                torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(0))
-        state.use_layout(channels_last)
-        gradients = Gradients(state, DiffusionLoss(config, Batches(images, 8, 0, CPU), CPU), pytest.fail)
-        loss = gradients(state.network, 0)
-        found.append([loss, *(weight.grad for weight in state.network.parameters())])
-        assert bool(calls) == bool(ways)
-    torchs, *ours = found
-    for mine in ours:
-        for one, other in zip(torchs, mine, strict=True):
-            assert (one - other).abs().max() <= 1e-4 * one.abs().max() + 1e-7
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
