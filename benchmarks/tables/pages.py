@@ -11,13 +11,21 @@ from benchmarks.tables.presets import presets
 from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_faster, quality_float32
 from benchmarks.tables.samplers import samplers, samplers_short
 from benchmarks.tables.step import data_path, memory, open_page, profile
-from benchmarks.tables.throughput import card, throughput, throughput_card, throughput_float32, throughput_short
+from benchmarks.tables.throughput import (
+    card,
+    throughput,
+    throughput_card,
+    throughput_float32,
+    throughput_short,
+    throughput_slower,
+)
 
 PAGES = (HOUSE / "README.md", HOUSE / "benchmarks" / "README.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 TABLES: dict[str, Callable[[Path], str]] = {
     "throughput": throughput,
     "throughput_short": throughput_short,
+    "throughput_slower": throughput_slower,
     "throughput_float32": throughput_float32,
     "throughput_card": throughput_card,
     "card": card,
