@@ -25,11 +25,8 @@ def throughput_short(results: Path) -> str:
 
 
 def throughput_slower(results: Path) -> str:
-    """The same on the slower of the two machines of one name: the essential rows, and without mixed precision."""
-    return (
-        "\n".join(of_throughput(found, (*ESSENTIAL, "full_float32")) for found in _sizes(results, "throughput_slower"))
-        or NOT_YET
-    )
+    """The same on the slower of the two machines of one name."""
+    return "\n".join(map(of_throughput, _sizes(results, "throughput_slower"))) or NOT_YET
 
 
 def throughput_float32(results: Path) -> str:
