@@ -137,7 +137,7 @@ def _main(options: argparse.Namespace) -> None:
                 print(f"{variant}, seed {seed}: FD {result['frechet']:.1f} ± {result['frechet_error']:.1f},"
                       f" loss {result['loss']:.4f}, {result['images_per_second']:.0f} images/s", flush=True)  # fmt: skip
             results.append(result)
-    print(of_ablation(results))
+    print(of_ablation(results, options.command))
 
 
 if __name__ == "__main__":

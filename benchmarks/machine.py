@@ -72,12 +72,26 @@ def _versions() -> dict[str, str]:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        found = processor_in(Path("/proc/cpuinfo").read_text())
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        found = ""
+    return found or platform.processor() or platform.machine()
+
+
+def processor_in(cpuinfo: str) -> str:
+    """The name of the first processor in the text of Linux' `/proc/cpuinfo`; "" where it has none.
+
+    Virtual machines often hide its number. Then its family and model follow, which tell one generation from the next: two "AMD EPYC"
+    were found to be one 2.2 times as fast as the other.
+    """
+    lines = cpuinfo.partition("\n\n")[0].splitlines()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = said.get("model name", "")
+    if name and not any(letter.isdigit() for letter in name):
+        name += "".join(
+            f" {word} {said[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in said
+        )
+    return name
 
 
 def commit_of(house: Path, *code: str) -> str:

@@ -268,7 +268,7 @@ def _main(options: argparse.Namespace) -> None:
                     continue
             results.append(result)
     if results:
-        print(of_quality(results, floor))
+        print(of_quality(results, floor, options.command))
     if failed:
         sys.exit(1)
 

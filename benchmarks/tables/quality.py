@@ -2,15 +2,17 @@
 
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import COMMON_SAMPLER
-from benchmarks.tables.results import NOT_YET, TITLES, compared_with_its_own, grid, measured_by
+from benchmarks.tables.results import NOT_YET, TITLES, command, compared_with_its_own, grid, measured_by, measured_on
 
 ERRORS = "± is the standard error of drawing these pictures from one trained model; another training differs by more."
 AS_DRAWN = "as the studio draws"
 TOO_MUCH = 0.1  # of a run's time, used by other programs
+USUAL = {"size": 32, "samples": 2000}  # what both commands do by themselves
 COMMON_SINCE = "2026-11-27"  # the tuned peers draw by COMMON_SAMPLER; before, each by a sampler of its own
 
 
@@ -20,8 +22,8 @@ def quality(results: Path) -> str:
 
 
 def quality_faster(results: Path) -> str:
-    """The same on the faster of the two machines of one name."""
-    return _in_folder(results / "quality_faster")
+    """The same on the faster of the two machines with bfloat16."""
+    return _in_folder(results / "quality_faster", "benchmarks/results/quality_faster")
 
 
 def quality_float32(results: Path) -> str:
@@ -34,18 +36,33 @@ def quality_card(results: Path) -> str:
     return _in_folder(results / "quality_cuda")
 
 
-def _in_folder(folder: Path) -> str:
+def _in_folder(folder: Path, named: str = "") -> str:
+    """The tables of one folder; `named` where the command must name it."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*min_*.json"))]
     parts = []
     for dataset, size, minutes in dict.fromkeys((run["dataset"], run["size"], run["minutes"]) for run in found):
         runs = [run for run in found if (run["dataset"], run["size"], run["minutes"]) == (dataset, size, minutes)]
         floor = folder / f"{dataset}_{size}_floor_{runs[0]['samples']}.json"
-        parts.append(of_quality(runs, json.loads(floor.read_text())))
+        options = {
+            **{name: runs[0][name] for name in ("dataset", "size", "samples")},
+            "minutes": f"{minutes:g}",
+            "steps": runs[0]["sampling_steps"],
+            "methods": _each(run["method"] for run in runs),
+            "seeds": _each(sorted(run["seed"] for run in runs)),
+            "results": named,
+        }
+        by = command("quality", options, {**USUAL, "minutes": "8", "steps": 20, "results": ""})
+        parts.append(of_quality(runs, json.loads(floor.read_text()), by))
     return "\n".join(parts) or NOT_YET
 
 
-def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
-    """One row a method, the best first: medians over its seeds, all seeds' distances beside."""
+def _each(values: Iterable[Any]) -> str:
+    """Once each, with commas between them, as the commands take them."""
+    return ",".join(str(value) for value in dict.fromkeys(values))
+
+
+def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any], by: str) -> str:
+    """One row a method, the best first: medians over its seeds, all seeds' distances beside. `by`: the command that makes them."""
     first = runs[0]
     by_method = {
         key: [run for run in runs if run["method"] == key] for key in dict.fromkeys(run["method"] for run in runs)
@@ -88,7 +105,7 @@ def of_quality(runs: list[dict[str, Any]], floor: dict[str, Any]) -> str:
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; medians over the seeds. {ERRORS}"
         f" {100 * clipped:.0f} % of the steps took more than 1.25 times the running median and counted as that, which left out"
         f" {left_out:.0f} s of the run that was disturbed most.{_beside_others(runs)}"
-        f"{_by_which(runs)}{compared_with_its_own(first['dataset'], floor=True)} {measured_by(run['machine'] for run in runs)}",
+        f"{_by_which(runs)}{compared_with_its_own(first['dataset'], floor=True)} {measured_on(run['machine'] for run in runs)}: `{by}`",
     ]
     return "\n".join(lines) + "\n"
 
@@ -149,7 +166,18 @@ def ablation(results: Path) -> str:
     """What each choice of the recipe buys, one table a data set."""
     found = [json.loads(path.read_text()) for path in sorted((results / "ablation").glob("*.json"))]
     kinds = dict.fromkeys(map(_compared, found))
-    parts = [of_ablation([run for run in found if _compared(run) == kind]) for kind in kinds]
+    parts = []
+    for kind in kinds:
+        runs = [run for run in found if _compared(run) == kind]
+        options = {
+            **{name: runs[0][name] for name in ("dataset", "size", "images", "samples", "sampling_steps")},
+            "preset": runs[0].get("preset", "cpu"),
+            "network": runs[0].get("network", ""),
+            "only": _each(run["variant"] for run in runs),
+            "seeds": _each(sorted(run["seed"] for run in runs)),
+        }
+        usual = {**USUAL, "images": 40_000, "sampling_steps": 20, "preset": "cpu", "network": ""}
+        parts.append(of_ablation(runs, command("ablation", options, usual)))
     return "\n".join(parts) or NOT_YET
 
 
@@ -159,8 +187,8 @@ def _compared(run: dict[str, Any]) -> tuple:
     return *what, run["images"] // 1000, run["samples"], run["sampling_steps"]
 
 
-def of_ablation(runs: list[dict[str, Any]]) -> str:
-    """One row a variant, the best first: the mean over its seeds, beside the default's."""
+def of_ablation(runs: list[dict[str, Any]], by: str) -> str:
+    """One row a variant, the best first: the mean over its seeds, beside the default's. `by`: the command that makes them."""
     first = runs[0]
     network = f" with the network {first['network']}" if first.get("network") else ""
     by_variant = {
@@ -187,7 +215,7 @@ def of_ablation(runs: list[dict[str, Any]]) -> str:
         *grid(rows),
         "",
         f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; means over the seeds. {ERRORS}"
-        f"{compared_with_its_own(first['dataset'])} {measured_by(run['machine'] for run in runs)}",
+        f"{compared_with_its_own(first['dataset'])} {measured_on(run['machine'] for run in runs)}: `{by}`",
     ]
     return "\n".join(lines) + "\n"
 

@@ -23,6 +23,12 @@ def measured_by(every: Iterable[dict[str, Any]]) -> str:
     return f"{measured_on(every)}: {', '.join(commands)}"
 
 
+def command(module: str, options: dict[str, Any], usual: dict[str, Any]) -> str:
+    """What makes a table anew, or what is missing of it: a benchmark with those of `options` that are not the `usual` ones."""
+    said = [f" --{name.replace('_', '-')} {value}" for name, value in options.items() if value != usual.get(name)]
+    return "".join([f"python -m benchmarks.{module}", *said])
+
+
 def measured_on(every: Iterable[dict[str, Any]]) -> str:
     """The same without the commands."""
     places: dict[str, dict[str, dict[str, None]]] = {}  # machine, then day, then commits

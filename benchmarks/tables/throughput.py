@@ -25,7 +25,7 @@ def throughput_short(results: Path) -> str:
 
 
 def throughput_slower(results: Path) -> str:
-    """The same on the slower of the two machines of one name."""
+    """The same on the slower of the two machines with bfloat16."""
     return "\n".join(map(of_throughput, _sizes(results, "throughput_slower"))) or NOT_YET
 
 

@@ -69,7 +69,7 @@ def test_a_method_that_fails_is_left_out(monkeypatch, tmp_path, capsys):
         return {"of": (key, seed)}
 
     monkeypatch.setattr(quality, "run", run)
-    monkeypatch.setattr(quality, "of_quality", lambda results, floor: str(len(results)))
+    monkeypatch.setattr(quality, "of_quality", lambda results, floor, by: str(len(results)))
     monkeypatch.setattr(quality, "_floor", lambda *_: {})
     monkeypatch.setattr(quality.encoder, "load", lambda *_: SimpleNamespace(name="e"))
     monkeypatch.setattr(quality.catalogue, "load", lambda *_: SimpleNamespace(images=[]))
@@ -92,7 +92,7 @@ def test_ablation_keeps_only_what_was_measured_alike(monkeypatch, tmp_path):
                 "samples": options.samples, "sampling_steps": options.sampling_steps, "machine": about}  # fmt: skip
 
     monkeypatch.setattr(ablation, "run", run)
-    monkeypatch.setattr(ablation, "of_ablation", lambda results: str(len(results)))
+    monkeypatch.setattr(ablation, "of_ablation", lambda results, by: str(len(results)))
     monkeypatch.setattr(ablation.encoder, "load", lambda *_: SimpleNamespace(name="e"))
     monkeypatch.setattr(ablation.catalogue, "load", lambda *_: SimpleNamespace(images=[]))
     monkeypatch.setattr(ablation.encoder, "reference_pictures", lambda *_: SimpleNamespace(images=[]))

@@ -7,6 +7,7 @@ from benchmarks.tables.quality import of_quality, reached
 from benchmarks.tables.results import grid
 
 CPU = torch.device("cpu")
+BY = "python -m benchmarks.quality --dataset openmoji"
 FLOOR = {"frechet": 3.0, "frechet_error": 0.5, "kernel": -0.151}
 
 
@@ -41,10 +42,10 @@ def test_the_foot_names_each_machine_day_and_commit_once():
         a_run("c", {480: 7.0}, date="2026-11-24"),
         a_run("d", {480: 8.0}, processor="Q", bfloat16=False),
     ]
-    text = of_quality(runs, FLOOR)
+    text = of_quality(runs, FLOOR, BY)
     assert text.rstrip().endswith(
         "P, 2 cores, torch 2, 2026-11-23 (commit abc, def), 2026-11-24 (commit abc);"
-        " Q, 2 cores, no bfloat16, torch 2, 2026-11-23 (commit abc): `command a`, `command b`, `command d`, `command c`"
+        f" Q, 2 cores, no bfloat16, torch 2, 2026-11-23 (commit abc): `{BY}`"
     )
     assert "| 2,834 |" in text and "| -0.151 |" in text and "another training differs by more" in text
     assert (
@@ -52,24 +53,24 @@ def test_the_foot_names_each_machine_day_and_commit_once():
         in text
     )
     assert "one half of them against the other" in text
-    assert "trained on" not in of_quality([a_run("a", {480: 5.0}, "fashion_mnist")], FLOOR)
+    assert "trained on" not in of_quality([a_run("a", {480: 5.0}, "fashion_mnist")], FLOOR, BY)
 
 
 def test_the_foot_names_runs_beside_which_other_programs_were_at_work():
     quiet, disturbed = (a_run("ours-cpu", {480: 70.0}) | {"seed": seed, "others": seed / 10} for seed in range(2))
-    assert "Other programs" not in of_quality([quiet], FLOOR)
+    assert "Other programs" not in of_quality([quiet], FLOOR, BY)
     assert "Other programs used more than a tenth of the time of ours-cpu, seed 1 (10 %)." in of_quality(
-        [quiet, disturbed], FLOOR
+        [quiet, disturbed], FLOOR, BY
     )
 
 
 def test_what_the_studio_draws_stands_beside_where_it_was_measured():
     ours = [a_run("ours-cpu", {480: 70.0 + seed}) for seed in range(3)]
-    assert "studio" not in of_quality(ours, FLOOR)
+    assert "studio" not in of_quality(ours, FLOOR, BY)
     for run, distance in zip(ours, (41.0, 38.0, 45.0), strict=True):
         run["studio"] = {"sampler": "dpm++2m-late", "frechet": distance, "frechet_error": 1.0}
     peer = a_run("lucidrains_tuned", {480: 500.0})
-    text = of_quality([*ours, peer], FLOOR)
+    text = of_quality([*ours, peer], FLOOR, BY)
     head, _, first, second, floor, *_ = text.splitlines()[2:]
     assert len({line.count("|") for line in (head, first, second, floor)}) == 1
     assert "each seed | as the studio draws | KD" in head
