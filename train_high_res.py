@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
 from ddpm_core.config import RunConfig, check_name, default_name, preset
-from ddpm_core.errors import UsageError
+from ddpm_core.errors import DataError, UsageError
 from ddpm_core.training.flags import NO_SETTINGS, parser
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ def resumed(
     settings = lasting(settings)
     name = given.get("name") or default_name(settings.get("dataset", dataset), settings.get("size", size))
     run, config = resume_run(root, name, settings)
+    if os.path.isabs(config.dataset) and not os.path.exists(config.dataset):
+        raise DataError(
+            f"the pictures of {name} are not at {config.dataset} any more: put them back, or add --dataset=FOLDER with the place"
+            " where they are now."
+        )
     info = catalogue.describe(config.dataset, data_dir)
 
     from ddpm_core import devices
@@ -178,13 +183,13 @@ def train(run: "Run", config: RunConfig, data_dir: Path, resume: bool) -> "Statu
 
 def stopper(control: "Control") -> Any:
     def stop(number: int, _: Any) -> None:
-        # os.write and os._exit: this runs between any two instructions, also inside print or while a file is being saved.
+        # os._exit: this runs between any two instructions, also while a file is being saved.
         if control.stopping:
             if number in commandline.HANG_UPS:  # comes twice, from the shell and from the system
                 return
             os._exit(130)
         control.stop()
-        os.write(2, b"\nsaving... (once more to end without)\n")
+        commandline.say_from_handler(b"\nsaving... (once more to end without)\n")
 
     return stop
 
@@ -192,7 +197,7 @@ def stopper(control: "Control") -> Any:
 def finisher(control: "Control") -> Any:
     def finish(*_: Any) -> None:
         control.finish()
-        os.write(2, b"\ncooling down, then it is finished...\n")
+        commandline.say_from_handler(b"\ncooling down, then it is finished...\n")
 
     return finish
 

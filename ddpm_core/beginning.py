@@ -70,19 +70,22 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     unlike = [
         f"{key} is {stored.get(key)!r} and not {value!r}"
         for key, value in changes.items()
-        if key not in CHANGEABLE and json.loads(json.dumps(value)) != stored.get(key)
+        if key not in CHANGEABLE
+        and json.loads(json.dumps(value)) != stored.get(key)
+        and not (key == "dataset" and _both_folders(config.dataset, value))
     ]
     if unlike:
         raise UsageError(
             f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
         )
     status = run.status()
+    made = status.resumes_from if status else 0
     # (The page's form says again what is stored. A run that failed while it wrote its last files is to be ended, not made longer.)
     other_limit = changes.get("max_steps") not in (None, config.max_steps)
     config = dataclasses.replace(config, **changes)
     finished = status is not None and status.state == "finished"
-    if status and config.max_steps and status.step >= config.max_steps and (finished or other_limit):
-        raise UsageError(f"{name} has made {status.step:,} steps: ask for more, --max-steps {2 * status.step}.")
+    if config.max_steps and made >= config.max_steps and (finished or other_limit):
+        raise UsageError(f"{name} has made {made:,} steps: ask for more, --max-steps {2 * made}.")
     planned = config.epochs or (status.epochs if status else 0)
     lifted = lifted and status is not None and status.epoch < planned  # else the limit was not what ended it
     if status and finished and not lifted and not any(changes.get(key) for key in ("epochs", "max_steps")):
@@ -91,6 +94,11 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     with run.lock():  # in use? Better now than after reading all pictures
         pass
     return run, config
+
+
+def _both_folders(before: str, now: Any) -> bool:
+    """Whether a run's own pictures may only have moved. (If they are others, the resume point knows.)"""
+    return isinstance(now, str) and os.path.isabs(before) and os.path.isabs(now)
 
 
 def _check_writable(root: Path) -> None:

@@ -136,11 +136,14 @@ def save_state(path: Path | str, state: dict[str, Any]) -> None:
         raise archive.cannot_save(path, error) from None
 
 
-def load_state(path: Path | str, say: Callable[[str], None] = warnings.warn) -> dict[str, Any]:
+def load_state(
+    path: Path | str, say: Callable[[str], None] = warnings.warn, *, to_go_on: bool = True
+) -> dict[str, Any]:
     """Reads a run's newest proven state onto the CPU; falls back to the one before and tells it to `say`.
 
-    A damaged newest file is kept as `last.damaged.pt`, so that the next save does not push it over the good one. Raises
-    CheckpointError if no state can be used, a plain StudioError where there is not enough memory for one.
+    A damaged newest file is kept as `last.damaged.pt`, so that the next save does not push it over the good one; but not where
+    the run is not `to_go_on`: it may be in training, and be saving another newest one right now. Raises CheckpointError if no
+    state can be used, a plain StudioError where there is not enough memory for one.
     """
     path = Path(path)
     complaints = []
@@ -153,7 +156,7 @@ def load_state(path: Path | str, say: Callable[[str], None] = warnings.warn) -> 
             complaints.append(error)
             continue
         if complaints:
-            if candidate != path and path.exists():
+            if to_go_on and candidate != path and path.exists():
                 atomic.replace(path, _sibling(path, "damaged"))
             say(f"{complaints[0]} Going on from {candidate.name}.")
         return state

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import errno
 import io
 import math
 import os
@@ -99,22 +100,16 @@ HANG_UPS = [getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(
 
 
 def on_end(handler: Callable[..., Any]) -> dict[int, Any]:
-    """Calls `handler` on Ctrl-C, SIGTERM, and when the terminal goes (unless that is ignored, as by nohup).
+    """Calls `handler` on Ctrl-C, SIGTERM, and when the terminal goes (unless that is ignored, as by nohup). Returns the handlers
+    before."""
+    hang_ups = [number for number in HANG_UPS if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, *hang_ups)}
 
-    When the terminal is gone, what is printed goes nowhere instead of raising. Returns the handlers before.
-    """
-    terminals = [handle for handle in (1, 2) if _is_terminal(handle)]
 
-    def hung_up(*given: Any) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for handle in terminals:
-            os.dup2(nowhere, handle)
-        os.close(nowhere)
-        handler(*given)
-
-    handlers = {signal.SIGINT: handler, signal.SIGTERM: handler}
-    handlers |= {number: hung_up for number in HANG_UPS if signal.getsignal(number) != signal.SIG_IGN}
-    return {number: signal.signal(number, handlers[number]) for number in handlers}
+def say_from_handler(words: bytes) -> None:
+    """To stderr, from a signal's handler: that runs between any two instructions, also inside print."""
+    with contextlib.suppress(OSError):  # nobody may read it any more, see `Lasting`
+        os.write(2, words)
 
 
 def listen_for_end(pause: float = 0.5) -> Callable[[], None]:
@@ -137,13 +132,6 @@ def listen_for_end(pause: float = 0.5) -> Callable[[], None]:
     return wait
 
 
-def _is_terminal(handle: int) -> bool:
-    try:
-        return os.isatty(handle)
-    except OSError:
-        return False
-
-
 def quoted(text: str) -> str:
     """`text` as one word of a command that a person copies, for the shell that this system has."""
     if os.name != "nt":
@@ -151,8 +139,40 @@ def quoted(text: str) -> str:
     return f'"{text}"' if re.search(r"[\s&|<>^()%!;,=]", text) else text  # a path there cannot have a quote in it
 
 
+class Lasting(io.FileIO):
+    """Standard output that outlives its reader: what is written to a terminal that is gone, or to the pipe of a `tee` that heard Ctrl-C
+    too, goes nowhere, and does not end a run. Other errors are raised: a full disk must not pass for success."""
+
+    GONE = (errno.EPIPE, errno.EIO, *([errno.EINVAL] if os.name == "nt" else []))
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in self.GONE:
+                raise
+            return memoryview(data).nbytes
+
+
+def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """`stream` over a `Lasting` file; itself where it is no plain file (Windows' console is a kind of its own)."""
+    plain = getattr(stream.buffer, "raw", stream.buffer)
+    if type(plain) is not io.FileIO:
+        return stream
+    stream.flush()
+    lasting = Lasting(plain.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        lasting if stream.buffer is plain else io.BufferedWriter(lasting),  # type: ignore[arg-type]
+        stream.encoding, line_buffering=stream.line_buffering, write_through=stream.write_through,
+    )  # fmt: skip
+
+
 def exit_code(program: Callable[[], int]) -> int:
     """Runs `program`; a `StudioError` becomes one line on stderr and its exit code, Ctrl-C a quiet 130."""
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _lasting(sys.stdout)
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _lasting(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may have letters that its encoding has not
             stream.reconfigure(errors="backslashreplace")

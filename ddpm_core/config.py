@@ -215,7 +215,7 @@ class RunConfig:
                 f" for example {_round_to(self.size, self.network.stride)}."
             )
         if self.epochs is not None:
-            _check_whole("epochs", self.epochs, 1, 1_000_000_000)
+            _check_whole("epochs", self.epochs, 1, 10_000_000)
         if self.max_steps is not None:
             _check_whole("max_steps", self.max_steps, 1, 1_000_000_000)
         _check_choice("crop", self.crop, CROPS)

@@ -170,6 +170,23 @@ def test_a_finished_run_goes_on_only_for_more(run):
         resume_run(run.root, "fox", {"max_steps": 400})
 
 
+def test_the_steps_that_a_killed_run_lost_are_not_counted(run):
+    resumable(run)
+    run.write_status(Status(state="running", step=1000, saved=900, pid=0))
+    assert resume_run(run.root, "fox", {"max_steps": 950})[1].max_steps == 950
+    with pytest.raises(UsageError, match=r"has made 900 steps: ask for more, --max-steps 1800"):
+        resume_run(run.root, "fox", {"max_steps": 900})
+
+
+def test_a_folder_of_pictures_may_lie_elsewhere_now(tmp_path):
+    run = Run(tmp_path, "cats")
+    run.create(preset(str(tmp_path / "cats"), 32, "cpu", name="cats"))
+    resumable(run)
+    assert resume_run(tmp_path, "cats", {"dataset": "/elsewhere/cats"})[1].dataset == "/elsewhere/cats"
+    with pytest.raises(UsageError, match="and not 'openmoji'"):
+        resume_run(tmp_path, "cats", {"dataset": "openmoji"})
+
+
 def test_a_state_that_a_crash_left_under_another_name_counts(run):
     (run.checkpoints / "last.new.pt").write_bytes(b"state")
     resume_run(run.root, "fox", {})

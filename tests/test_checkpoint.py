@@ -365,6 +365,23 @@ def test_a_damaged_state_falls_back_and_is_kept_aside(tmp_path):
     assert load_state(path, said) == {"step": 1}
 
 
+def test_who_only_reads_puts_no_state_aside(tmp_path, monkeypatch):
+    """The page reads beside a run that is saving: for a moment there is no newest file, and then a healthy one."""
+    path = tmp_path / "last.pt"
+    for step in (1, 2):
+        save_state(path, {"step": step})
+    read = checkpoint.archive.read
+
+    def saving_meanwhile(candidate, kind):
+        if candidate == path:
+            raise CheckpointError("there is no file last.pt")
+        return read(candidate, kind)
+
+    monkeypatch.setattr(checkpoint.archive, "read", saving_meanwhile)
+    assert checkpoint.load_state(path, str, to_go_on=False) == {"step": 1}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.prev.pt", "last.pt"]
+
+
 def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     for step in (1, 2):

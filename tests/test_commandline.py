@@ -1,9 +1,12 @@
 """What all command lines do when they are asked to end."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from ddpm_core import commandline
 
@@ -46,6 +49,51 @@ def test_one_that_came_before_the_waiting_is_not_lost():
     )
     answer = subprocess.run([sys.executable, "-c", program], cwd=HOUSE, capture_output=True, text=True, timeout=60)
     assert answer.stdout == "heard\n", answer.stderr
+
+
+# Says something, waits until nobody reads what it says, says more, and leaves a file when it is done.
+SPEAKS = """
+import sys
+from pathlib import Path
+from ddpm_core import commandline
+
+def program():
+    print("heard", flush=True)
+    sys.stdin.readline()
+    for stream in (sys.stdout, sys.stderr):
+        print("unheard", file=stream, flush=True)
+    commandline.say_from_handler(b"unheard")
+    Path(sys.argv[1]).write_text("done")
+    print("and not flushed")
+    return 7
+
+sys.exit(commandline.exit_code(program))
+"""
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_program_outlives_whoever_reads_what_it_says(tmp_path, kind, unbuffered):
+    if kind == "terminal" and not hasattr(os, "openpty"):
+        pytest.skip("no terminals of this kind here")
+    reading, writing = os.pipe() if kind == "pipe" else os.openpty()
+    command = [sys.executable, *(["-u"] if unbuffered else []), "-c", SPEAKS, str(tmp_path / "file")]
+    with subprocess.Popen(command, cwd=HOUSE, stdin=subprocess.PIPE, stdout=writing, stderr=writing) as process:
+        os.close(writing)
+        assert os.read(reading, 100).split() == [b"heard"]
+        os.close(reading)
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == 7 and (tmp_path / "file").read_text() == "done"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_does_not_pass_for_success(tmp_path):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", SPEAKS, str(tmp_path / "file")]
+        answer = subprocess.run(
+            command, cwd=HOUSE, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert answer.returncode != 7 and b"No space left" in answer.stderr
 
 
 def test_names_that_the_terminal_cannot_print_are_told_all_the_same(monkeypatch):

@@ -293,6 +293,46 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
     assert all(torch.allclose(start.weights[name], third.weights[name], atol=1e-5) for name in start.weights)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, "stopped"), (signal.SIGUSR1, "finished")])
+def test_a_run_outlives_the_program_that_shows_it(here, number, end):
+    """Ctrl-C ends `2>&1 | tee train.log` as well, and mostly sooner."""
+    run = Run(here, "shown")
+    command = [
+        sys.executable,
+        str(HOUSE / "train_high_res.py"),
+        *arguments("shown", "--max-steps=100000", "--epochs=100000"),
+    ]
+    reading, writing = os.pipe()
+    process = subprocess.Popen(command, stdout=writing, stderr=writing, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    os.close(writing)
+    while process.poll() is None and not run.metrics()[0]:
+        time.sleep(0.005)
+    os.close(reading)
+    process.send_signal(number)
+    assert process.wait(timeout=120) == 0
+    status = run.status()
+    assert status.state == end and load_model(run.final_path).step == status.step == status.saved > 0
+
+
+def test_pictures_that_have_moved_are_found_again(here, one_thread, capsys):
+    assert train_high_res.main(arguments("moving", "--max-steps=2")) == 0
+    old, new = here.parent / "dots", here.parent / "elsewhere"
+    old.rename(new)
+    capsys.readouterr()
+    said = refused(capsys, "--resume", "--name=moving", "--max-steps=3", code=4)
+    assert f"the pictures of moving are not at {old} any more: put them back, or add --dataset=FOLDER" in said
+    assert train_high_res.main(["--resume", "--name=moving", "--max-steps=3", f"--dataset={new}"]) == 0
+    run = Run(here, "moving")
+    assert run.status().step == 3 and run.config().dataset == str(new)
+    capsys.readouterr()
+
+    # Other pictures are not taken for them.
+    Image.new("RGB", (32, 32)).save(new / "one more.png")
+    assert train_high_res.main(["--resume", "--name=moving", "--max-steps=4"]) == 4
+    assert "have changed since moving was trained" in capsys.readouterr().err
+
+
 def test_a_run_without_a_name_is_named_after_its_pictures(here, one_thread, capsys):
     argv = ["--dataset=../dots", "--size=32", "--preset=cpu", "--batch-size=4", "--max-steps=1"]
     for name in ("dots_32x32", "dots_32x32-2"):

@@ -5,6 +5,10 @@ import threading
 from collections.abc import Callable
 
 
+class Stopped(Exception):
+    """A stop was asked for in the middle of work that is to be begun anew, and of which there is nothing to save."""
+
+
 class Control:
     """The trainer looks at this between two steps. Every method returns at once and may be called from any thread.
 

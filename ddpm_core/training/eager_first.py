@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
+from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
 
@@ -24,13 +25,17 @@ class EagerFirst:
     """`loss(step)` -> 0-d tensor: the gradients of the plain network, from step `state.compiled_from` on of the compiled one.
 
     `say` hears one line before it compiles and one after. Where that fails, then or at a later step that torch compiles anew
-    for, it goes on without, once and for all: the resume point knows.
+    for, it goes on without, once and for all: the resume point knows. Where `control` was asked to stop meanwhile, it raises
+    `Stopped` instead, the step unmade: Ctrl-C reaches the compiler's own programs as well, and they end of it.
     """
 
-    def __init__(self, state: TrainingState, gradients: Gradients, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, state: TrainingState, gradients: Gradients, say: Callable[[str], None], control: Control | None = None
+    ) -> None:
         self.state = state
         self.gradients = gradients
         self.say = say
+        self.control = control or Control()
         self.network: Callable[..., Tensor] = state.network
         self.compiles = state.config.compile and devices.compile_pays(state.device)
 
@@ -74,6 +79,8 @@ class EagerFirst:
     def _do_without(self, error: Exception, where: str) -> None:
         """From here on the plain network, whatever is left of an unfinished step forgotten."""
         self.state.network.zero_grad()
+        if self.control.stopping:
+            raise Stopped from error
         self.network = self.state.network
         self.state.compiled_from = None
         self.say(f"torch.compile does not work{where}, going on without it ({reason(error)}).")

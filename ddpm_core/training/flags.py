@@ -76,7 +76,7 @@ def parser(dataset: str, size: int) -> Parser:
     long = flags.add_argument_group("how long")
     long.add_argument(
         "--epochs",
-        type=whole(1, 1_000_000_000),
+        type=whole(1, 10_000_000),
         metavar="N",
         help="passes over the pictures (default: 50, more for a small set)",
     )

@@ -16,15 +16,11 @@ from ddpm_core.network import growing
 from ddpm_core.runs import Run
 from ddpm_core.training import held_out, memory, plan, trial
 from ddpm_core.training.classes import with_classes
-from ddpm_core.training.control import Control
+from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.held_out import HeldOut
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
-
-
-class StoppedEarly(Exception):
-    """A stop was asked for while the pictures were still being read: there is nothing to save yet."""
 
 
 @dataclass
@@ -52,7 +48,8 @@ def prepare(
 ) -> Prepared:
     """Reads the pictures and sets `run` up, or with `resume` takes it up where it was saved. `say` hears how far reading is.
 
-    Raises `StudioError` (one line for a person), and `StoppedEarly`.
+    Raises `StudioError` (one line for a person), and `Stopped` where that was asked for while pictures were
+    still being read.
     """
     device = devices.choose(config.device)
     devices.keep_freed_memory()
@@ -78,7 +75,7 @@ def prepare(
 
     notes = [f"{batches.where.capitalize()}."]
     if resume:
-        state.restore(run, notes.append)
+        state.restore(run, notes.append, trial.usual_layout(config, device))
     elif config.from_model:
         state.start_from(config.from_model)
     total_steps = _last_step(run, state, planned_steps, epochs)
@@ -103,7 +100,7 @@ def prepare(
 def _read(config: RunConfig, data_dir: Path, control: Control, say: Callable[[str], None]) -> Pictures:
     def progress(what: str, done: int, total: int) -> None:
         if control.stopping:
-            raise StoppedEarly
+            raise Stopped
         say(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
 
     return catalogue.load(

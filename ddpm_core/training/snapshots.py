@@ -213,7 +213,7 @@ def _offered(run: Run) -> tuple[list[tuple[Path, int]], dict[str, Any] | None, l
 def _resume_point(run: Run) -> dict[str, Any] | None:
     """The saved state, which knows both averages at a later step than the last snapshot; None if it does not serve."""
     try:
-        state = checkpoint.load_state(run.state_path, lambda _: None)
+        state = checkpoint.load_state(run.state_path, lambda _: None, to_go_on=False)
     except CheckpointError:
         return None  # the snapshots do without it
     if "second_ema" not in state:  # written before there were two, or by a run that keeps one

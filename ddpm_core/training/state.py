@@ -151,8 +151,9 @@ class TrainingState:
             state["second_ema"] = self.second_ema.network.state_dict()
         checkpoint.save_state(run.state_path, state)
 
-    def restore(self, run: Run, say: Callable[[str], None]) -> None:
-        """Continues from the resume point; `say` hears when the newest is damaged and the one before serves.
+    def restore(self, run: Run, say: Callable[[str], None], usual_layout: bool = False) -> None:
+        """Continues from the resume point; `say` hears when the newest is damaged and the one before serves. `usual_layout`: whether
+        weights lie channels-last on this device, for a run that comes from another kind of device.
 
         Raises `DataError` if the pictures are other ones than it was trained on.
         """
@@ -166,15 +167,15 @@ class TrainingState:
         # Sums come out differently on another number of threads; only the same number gives the same bits. A machine with
         # fewer cores goes on with what it has: more threads than cores would stand in each other's way.
         torch.set_num_threads(min(saved["threads"], devices.cores()))
-        # The same goes for the layout; but what a card likes can be slow on a processor, and what a processor without bfloat16
-        # likes on one with it, and there the bits are others anyway.
+        # The same goes for the layout; but another kind of device has its own, and what a processor without bfloat16 likes can be
+        # slow on one with it: there the bits are others anyway.
         # Runs begun before there was a trial have the plain layout, and were compiled from their first step.
+        moved = saved.get("device", self.device.type) != self.device.type
         likes_it = devices.channels_last_pays(self.device) or self.device.type != "cpu"
-        here = saved.get("device") == self.device.type and likes_it
-        self.use_layout(saved.get("channels_last", False) and here)
+        self.use_layout(usual_layout if moved else saved.get("channels_last", False) and likes_it)
         self.compiled_from = saved.get("compiled_from", 0)
         # Fewer pictures at once round otherwise, too; but another device has another memory.
-        if saved.get("device", self.device.type) == self.device.type:
+        if not moved:
             self.micro_batch = saved.get("micro_batch", self.config.batch_size)
             asked = self.config.micro_batch
             if asked and asked != json.loads(saved["config"]).get("micro_batch"):  # asked for anew

@@ -21,12 +21,12 @@ from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run, Status
 from ddpm_core.training import cadence, plan, previews, snapshots
 from ddpm_core.training import optimizer as optimizers
-from ddpm_core.training.control import Control
+from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.eager_first import EagerFirst
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss_curve import save_loss_curve
 from ddpm_core.training.out_of_memory import too_small
-from ddpm_core.training.preparation import StoppedEarly, prepare
+from ddpm_core.training.preparation import prepare
 from ddpm_core.training.steps import Steps
 
 FIRST_SAVE_SECONDS = 20.0  # a run that died younger than this has little to lose
@@ -69,7 +69,7 @@ def _train(
         ready = prepare(
             run, config, data_dir, resume, control, lambda far: report(dataclasses.replace(status, message=far))
         )
-    except StoppedEarly:
+    except Stopped:
         return dataclasses.replace(
             status, state="stopped", message="Stopped before the first step.", updated=time.time()
         )
@@ -113,7 +113,7 @@ def _train(
         usage = functools.partial(devices.usage, state.device)
         journal = Journal(run, status, config.batch_size, state.seconds, report, usage)
         ready.gradients.say = journal.say
-        make_step = Steps(state, ready.gradients, EagerFirst(state, ready.gradients, journal.say), journal.say)
+        make_step = Steps(state, ready.gradients, EagerFirst(state, ready.gradients, journal.say, control), journal.say)
         few, many = previews.grid_sizes(config.size)
         grid_rhythm = cadence.grids(config.sample_every)
         checkpoint_rhythm = cadence.checkpoints(config.checkpoint_every)
@@ -154,7 +154,10 @@ def _train(
                 with control.turn():
                     rate = optimizers.learning_rate(config, state.step, ready.planned_steps, state.finish)
                     optimizers.set_learning_rate(state.optimizer, rate)
-                    loss, grad_norm = make_step(state.step)
+                    try:
+                        loss, grad_norm = make_step(state.step)
+                    except Stopped:
+                        break
                     state.step += 1
                     state.update_averages()
                     if grad_norm is not None:  # else it overflowed in float16, and the step moved nothing
@@ -205,12 +208,14 @@ def _train(
 
             # The end: a stop keeps everything that an orderly finish keeps.
             save()
+            finished = state.step >= total_steps
             if state.step > 0:
                 state.save_model(run.final_path, journal.status.loss)
-                # Where nothing was judged yet, what an earlier stop left there is no better.
-                if math.isinf(state.best_loss):
+                # Where nothing was judged yet, what an earlier stop left there is no better; nor is what came before the last steps of
+                # a cool-down, if they are too few to be judged.
+                cooled = finished and (state.finish is not None or config.cooldown > 0) and state.loss_steps > 0
+                if math.isinf(state.best_loss) or cooled:
                     state.save_model(run.best_path, journal.status.loss)
-            finished = state.step >= total_steps
             journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)
         except BaseException as error:
             known = explain(error, config)

@@ -28,7 +28,7 @@ def go(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "COMPILE_AFTER_STEPS", FIRST)
 
     def go(config, stop_at=None, **options):
-        run, control = Run(tmp_path / "out", config.name), Control()
+        run, control = Run(tmp_path / "out", config.name), options.pop("control", Control())
 
         def watch(status):
             if stop_at is not None and status.state == "running" and status.step >= stop_at:
@@ -175,6 +175,29 @@ def test_a_compiler_that_fails_later_is_done_without_once_and_for_all(go, tiny, 
     halves, status = go(tiny(name="halves", **settings), stop_at=8)
     assert status.step == 8
     monkeypatch.setattr(torch, "compile", None)  # nobody asks for it again
+    go(halves.config(), resume=True)
+    assert same(result(whole), result(halves))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_compiler_that_ends_of_the_same_ctrl_c_is_asked_again(go, tiny, monkeypatch, later):
+    """Ctrl-C also reaches the programs that the compiler has started."""
+    monkeypatch.setattr(torch, "compile", StandIn)
+    whole, _ = go(tiny(name="whole"))
+    control = Control()
+
+    class Interrupted(StandIn):
+        def __call__(self, *arguments, **named):
+            if not later or StandIn.calls == 3:
+                control.stop()
+                raise RuntimeError("ptxas died")
+            return super().__call__(*arguments, **named)
+
+    monkeypatch.setattr(torch, "compile", Interrupted)
+    halves, status = go(tiny(name="halves"), control=control)
+    assert (status.state, status.step) == ("stopped", FIRST + 2 if later else FIRST)
+    assert "going on without" not in status.message
+    monkeypatch.setattr(torch, "compile", StandIn)
     go(halves.config(), resume=True)
     assert same(result(whole), result(halves))
 

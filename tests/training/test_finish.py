@@ -72,6 +72,19 @@ def test_a_lower_limit_ends_it_on_the_way(go, tiny):
     assert (status.state, status.step, status.total_steps) == ("finished", limited.max_steps, limited.max_steps)
 
 
+def test_the_best_model_of_a_run_that_cooled_down_is_its_end(go, tiny):
+    """Also where the last steps are too few to be judged: before them the best one was from the middle of the cool-down."""
+
+    class After(Control):
+        def watch(self, status):
+            if status.state == "running" and status.step >= 60 and status.total_steps > 1000:
+                self.finish()
+
+    run, status = go(tiny(epochs=5000, warmup_steps=1), After())
+    best, final = (checkpoint.load_model(path) for path in (run.best_path, run.final_path))
+    assert status.state == "finished" and best.step == final.step == status.step
+
+
 def test_a_run_that_was_finished_can_be_made_longer(go, tiny):
     run, _ = go(tiny(epochs=500), FinishAtOnce())
     longer = dataclasses.replace(run.config(), epochs=1000, max_steps=60)

@@ -401,12 +401,13 @@ def test_a_resume_point_from_before_there_was_a_trial_still_serves(go, tiny):
     assert same(saved_by(whole)["weights"], saved_by(old)["weights"])
 
 
-def test_what_a_card_liked_is_not_kept_on_a_processor(material, tmp_path):
-    """The moments come over in the card's layout, and serve weights in the plain one."""
+@pytest.mark.parametrize("usual", [False, True])
+def test_a_run_from_another_kind_of_device_gets_the_layout_that_is_usual_here(material, tmp_path, usual):
+    """The moments come over in the other device's layout, and serve weights in this one's."""
     state, gradients = material
     run = Run(tmp_path, "toy")
     run.create(state.config)
-    state.use_layout(True)
+    state.use_layout(not usual)
     gradients(state.network, 0)
     wanted = [weight.grad.clone() for weight in state.network.parameters()]
     state.optimizer.step()
@@ -415,11 +416,14 @@ def test_what_a_card_liked_is_not_kept_on_a_processor(material, tmp_path):
 
     other = TrainingState(state.config, np.zeros((8, 3, 16, 16), np.uint8), CPU)
     other.data_mark = state.data_mark
-    other.restore(run, print)
-    assert state.channels_last and not other.channels_last
+    other.restore(run, print, usual)
+    assert other.channels_last == usual
     for of_both in (state, other):
         for weight, gradient in zip(of_both.network.parameters(), wanted, strict=True):
             weight.grad = torch.empty_like(weight).copy_(gradient)
         of_both.optimizer.step()
     for (name, one), two in zip(state.network.named_parameters(), other.network.parameters(), strict=True):
-        assert two.is_contiguous() and torch.allclose(one, two, rtol=0, atol=1e-6), name
+        assert two.is_contiguous(
+            memory_format=torch.channels_last if usual and two.ndim == 4 else torch.contiguous_format
+        ), name
+        assert torch.allclose(one, two, rtol=0, atol=1e-6), name
