@@ -162,7 +162,7 @@ def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
     lasting = Lasting(plain.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        lasting if stream.buffer is plain else io.BufferedWriter(lasting),  # type: ignore[arg-type]
+        lasting if stream.buffer is plain else io.BufferedWriter(lasting),
         stream.encoding, line_buffering=stream.line_buffering, write_through=stream.write_through,
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ddpm_core import room
+from ddpm_core import atomic, room
 from ddpm_core.data.skipped import BROKEN_SHARE, too_many
 from ddpm_core.data.source import Broken, Progress, Source, Teller
 from ddpm_core.errors import DataError
@@ -59,6 +59,8 @@ def fetch(source: Source, size: int, folder: Path, progress: Progress | None = N
             pictures = _open(path, source, size, verify=False)  # its checksum was taken while it was written
         except OSError as error:
             why = error.strerror or str(error)
+            # Another program may have finished the same one meanwhile, and hold it (Windows renames nothing over an open file).
+            pictures = _open(path, source, size, progress)
     return pictures or _decode_into_memory(path, source, size, progress, why)
 
 
@@ -73,7 +75,7 @@ def _open(
     """None when there is no cache, or it is damaged (by its checksum, if `verify`)."""
     try:
         about = json.loads(path.with_suffix(".json").read_bytes())
-        images = np.lib.format.open_memmap(path, mode="r")
+        images = _memmap(path)
         labels = np.array(about["labels"], dtype=np.int64)
         skipped = [(str(file), str(why)) for file, why in about["skipped"]]
         known = about["checksum"]
@@ -84,6 +86,15 @@ def _open(
     if verify and _checksum(labels, _checksum_of(images, source, progress)) != known:
         return None
     return _pictures(source, images, labels, skipped)
+
+
+def _memmap(path: Path) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # numpy's reading of a damaged header raises many kinds
+        raise ValueError from error
 
 
 def _fill(path: Path, source: Source, size: int, progress: Progress | None) -> None:
@@ -220,7 +231,7 @@ def _put(file: BinaryIO, temporary: Path, path: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
     file.close()  # Windows renames no open file
-    os.replace(temporary, path)
+    atomic.replace(temporary, path)
 
 
 def _remove_older(path: Path, source: Source, size: int) -> None:

@@ -1,18 +1,20 @@
 """From the bytes of one image file to a square of plain numbers: upright, in true colours, never squashed."""
 
 import contextlib
+import functools
+import io
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from ddpm_core.data.source import Look
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 40_000_000  # a larger picture is left out before it fills the memory
 
-VERSION = 2  # raise it when a change below changes pixels: older caches are then made anew
+VERSION = 3  # raise it when a change below changes pixels: older caches are then made anew
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow knows dozens more, with more ways to be attacked
 
 
@@ -32,7 +34,7 @@ def decode(file: Path | BinaryIO, size: int, look: Look | None = None) -> np.nda
         # Good pixels may come with untidy EXIF data: then they are taken as they lie.
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
-        opaque = _to_rgb(image, look.background)
+        opaque = _to_rgb(_in_srgb(image), look.background)
         square = _middle(opaque, size) if look.crop == "center" else _whole(opaque, size, look.background)
         pixels = np.asarray(square).transpose(2, 0, 1)
         return luma(pixels) if look.channels(3) == 1 else pixels
@@ -58,6 +60,28 @@ def resize(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize((width, height), method, reducing_gap=3.0)
 
 
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The colours that a picture's profile means (a telephone's Display P3, a camera's Adobe RGB, a printer's inks), as sRGB has them.
+    Without a profile, or with one that does not fit, they are taken for sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    with contextlib.suppress(Exception):
+        transform = _to_srgb(profile, image.mode)
+        if transform is not None:
+            return transform.apply(image)
+    return image
+
+
+@functools.lru_cache(maxsize=32)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None where `profile` is of sRGB itself, as most are: then there is nothing to do."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if "srgb" in ImageCms.getProfileDescription(source).lower():
+        return None
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB")
+
+
 def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     """8-bit RGB from any of Pillow's modes, what is transparent on `background`."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
@@ -65,7 +89,8 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
         values = np.asarray(image).astype(np.float64)
         values = np.nan_to_num(values, nan=0.0)
         whites = (65535.0,) if image.mode.startswith("I;") else (1.0, 255.0, 65535.0, 2.0**32)
-        white = next((white for white in whites if values.max() <= white), values.max())
+        over = 1.5 if image.mode == "F" else 1.0  # resizing leaves values a little above white
+        white = next((white for white in whites if values.max() <= over * white), values.max())
         image = Image.fromarray((values / white * 255).clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")

@@ -1,6 +1,8 @@
 """Pictures that are files of their own, in a folder or a .zip: whatever can be read, each top folder a class."""
 
+import errno
 import os
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,11 @@ from PIL import Image
 from ddpm_core.data import decoding
 from ddpm_core.data.paths import readable
 from ddpm_core.data.source import Broken, Look
+from ddpm_core.errors import DataError
 
+# A disk or a network that is away for a moment, too many open files: no fault of the picture's.
+_PASSING = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE)
+_PAUSE = 1.0  # seconds, before it is tried once more
 _TOP = "(top folder)"  # the class of files beside the sub-folders
 
 
@@ -44,15 +50,27 @@ class ImageFiles:
                     yield item if isinstance(item, Broken) else (item, int(self.labels[i]))
 
     def _decode(self, i: int, size: int) -> np.ndarray | Broken:
+        name = self.names[i]
         try:
-            return decoding.decode(self.open(self.names[i]), size, self.look)
+            try:
+                return decoding.decode(self.open(name), size, self.look)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+                time.sleep(_PAUSE)
+                return decoding.decode(self.open(name), size, self.look)
         except (
             Exception
         ) as error:  # Pillow's readers raise nearly anything on damaged files; one bad file stops nothing
+            if isinstance(error, OSError) and error.errno in _PASSING:  # it would be left out of every later run
+                raise DataError(
+                    f"{readable(name)} cannot be read now ({error.strerror}): see whether its disk is there and whole, then try"
+                    " again; if that stays, take the file out."
+                ) from None
             why = str(error).split("\n")[0] or type(error).__name__
             if isinstance(error, Image.UnidentifiedImageError):
                 why = "not an image"
-            return Broken(readable(self.names[i], limit=1000), readable(why)[:120])
+            return Broken(readable(name, limit=1000), readable(why)[:120])
 
 
 def drawing_version(look: Look) -> str:

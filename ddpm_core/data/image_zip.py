@@ -71,7 +71,7 @@ class _Listing:
 
     def __init__(self, archive: zipfile.ZipFile, shown: str):
         others: Counter[str] = Counter()
-        found = []
+        by_name: dict[str, zipfile.ZipInfo] = {}  # the last one of a name counts, as it does where a .zip is unpacked
         for member in archive.infolist():
             path = member.filename.replace("\\", "/")
             parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -82,10 +82,10 @@ class _Listing:
                 others[ending] += 1
                 continue
             _check(member, shown)
-            found.append(("/".join(parts), member))
-        if not found:
+            by_name["/".join(parts)] = member
+        if not by_name:
             raise DataError(nothing_found(shown, others))
-        found.sort(key=lambda pair: pair[0].encode("utf-8", "surrogatepass"))
+        found = sorted(by_name.items(), key=lambda pair: pair[0].encode("utf-8", "surrogatepass"))
         self.names = tuple(name for name, _ in found)
         self.inside = {name: member.filename for name, member in found if name != member.filename}
         digest = hashlib.sha256()
@@ -120,10 +120,12 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         with open(path, "rb") as file:
             start = file.read(1000).lstrip().lower()
-        return zipfile.ZipFile(path)
-    except (PermissionError, FileNotFoundError) as error:
-        fix = "change its permissions" if isinstance(error, PermissionError) else "put it back, or name another"
+    except OSError as error:
+        fixes = {PermissionError: "change its permissions", FileNotFoundError: "put it back, or name another"}
+        fix = fixes.get(type(error), "see whether its disk is there and whole")
         raise DataError(f"{shown} cannot be read ({error.strerror}): {fix}.") from None
+    try:
+        return zipfile.ZipFile(path)
     except Exception:  # a damaged list raises nearly anything
         if not start:
             why = "is empty"

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from ddpm_core import atomic
 from ddpm_core.data import cache
 from ddpm_core.data.source import Broken, DatasetInfo
 from ddpm_core.errors import DataError
@@ -130,6 +131,32 @@ def test_damage_is_noticed_and_repaired(tmp_path, suffix, damage):
     assert source.drawn == 2
     assert np.array_equal(pictures.images[:, 0, 0, 0], np.arange(50))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+
+
+def test_a_header_that_numpy_cannot_even_take_apart_is_damage(tmp_path):
+    source = Fake()
+    cache.fetch(source, 8, tmp_path)
+    path = next(tmp_path.glob("*.npy"))
+    content = path.read_bytes()
+    path.write_bytes(content[:128].replace(b"}", b"=") + content[128:])
+    assert len(cache.fetch(source, 8, tmp_path).images) == 50 and source.drawn == 2 and path.read_bytes() == content
+
+
+def test_where_another_program_was_sooner_its_cache_serves(tmp_path, monkeypatch):
+    """Windows renames nothing over a file that another program has open."""
+
+    class Slower(Fake):
+        def draw(self, size, picks=None):
+            yield from super().draw(size, picks)
+            cache.fetch(Fake(), size, tmp_path)
+            monkeypatch.setattr(atomic.os, "replace", refuse)
+
+    def refuse(source, target):
+        raise PermissionError(13, "Access is denied")
+
+    source = Slower()
+    pictures = cache.fetch(source, 8, tmp_path)
+    assert isinstance(pictures.images, np.memmap) and len(pictures.images) == 50 and source.drawn == 1
 
 
 def test_labels_that_do_not_belong_are_damage_too(tmp_path):

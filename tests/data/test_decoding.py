@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ddpm_core.data import decoding
 from ddpm_core.data.decoding import decode, luma
@@ -91,6 +91,46 @@ def test_cmyk_jpeg_and_grey_jpeg(tmp_path, crop):
     cyan = _colour(_save(tmp_path / "a.jpg", Image.new("CMYK", (16, 16), (255, 0, 0, 0)), quality=95), crop=crop)
     assert cyan[0] < 10 and cyan[1] > 245 and cyan[2] > 245
     assert _colour(_save(tmp_path / "b.jpg", Image.new("L", (16, 16), 60), quality=95), crop=crop) == (60, 60, 60)
+
+
+def _profile(damage=False) -> bytes:
+    """One that means blue where it says red, and red where it says blue: sRGB's, with its two primaries swapped."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"tmp ").replace(b"bXYZ", b"rXYZ").replace(b"tmp ", b"bXYZ")
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "Test".encode("utf-16-be"))
+    return swapped[:200] if damage else swapped
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"), [("png", "RGB"), ("png", "RGBA"), ("jpg", "RGB"), ("tiff", "RGB"), ("webp", "RGB")]
+)
+def test_colours_are_those_that_the_profile_means(tmp_path, crop, ending, mode):
+    red = Image.new(mode, (16, 16), (255, 0, 0))
+    options = {"quality": 95} if ending == "jpg" else {"lossless": True} if ending == "webp" else {}
+    plain = _colour(_save(tmp_path / f"plain.{ending}", red, **options), crop=crop)
+    meant = _colour(_save(tmp_path / f"a.{ending}", red, icc_profile=_profile(), **options), crop=crop)
+    assert np.abs(np.subtract(plain, (255, 0, 0))).max() <= 2 and np.abs(np.subtract(meant, (0, 0, 255))).max() <= 2
+
+
+def test_what_is_transparent_stays_so_beside_a_profile(tmp_path, crop):
+    clear = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    assert _colour(_save(tmp_path / "a.png", clear, icc_profile=_profile()), crop=crop) == (255, 255, 255)
+
+
+def test_a_profile_of_srgb_or_none_at_all_changes_nothing(tmp_path, crop):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    expected = decode(_save(tmp_path / "plain.png", noise), 16, Look(crop=crop))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for number, profile in enumerate((srgb, _profile(damage=True), b"no profile")):
+        path = _save(tmp_path / f"{number}.png", noise, icc_profile=profile)
+        assert np.array_equal(decode(path, 16, Look(crop=crop)), expected)
+
+
+def test_white_of_a_float_picture_may_be_a_little_over(tmp_path, crop):
+    """As resizing leaves it."""
+    ramp = np.linspace(0, 1.02, 256, dtype=np.float32).reshape(16, 16)
+    picture = decode(_save(tmp_path / "a.tiff", Image.fromarray(ramp)), 16, Look(crop=crop))
+    assert abs(picture.mean() - 128) < 3 and picture.max() == 255
 
 
 def test_palettes_with_and_without_transparency(tmp_path):

@@ -1,6 +1,7 @@
 """Any folder of images: the right files, in the right classes; broken ones left out, changed ones noticed."""
 
 import contextlib
+import errno
 import os
 import re
 import struct
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_core.data import catalogue, decoding
+from ddpm_core.data import catalogue, decoding, image_files
 from ddpm_core.data.image_folder import ImageFolder
 from ddpm_core.data.source import Broken
 from ddpm_core.errors import DataError
@@ -170,6 +171,29 @@ def test_broken_files_are_skipped_and_named(tmp_path):
     assert [file for file, _ in pictures.skipped] == ["003.png", "050.png", "051.png"]
     assert pictures.skipped[2] == ("051.png", "not an image")
     assert all("\n" not in why and str(tmp_path) not in why for _, why in pictures.skipped)
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_disk_that_is_away_for_a_moment_costs_no_picture(tmp_path, monkeypatch, times):
+    """It would be left out of every later run as well: the cache knows only what a file is, not what its disk was."""
+    for i in range(40):
+        _save(tmp_path / "photos" / f"{i:02}.png")
+    decode, failures = decoding.decode, []
+
+    def fails(file, *more):
+        if file.name == "07.png" and len(failures) < times:
+            failures.append(file)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return decode(file, *more)
+
+    monkeypatch.setattr(decoding, "decode", fails)
+    monkeypatch.setattr(image_files, "_PAUSE", 0.0)
+    if times > 2:
+        with pytest.raises(DataError, match=r"07\.png cannot be read now \(.*\): see whether its disk is there"):
+            catalogue.load(str(tmp_path / "photos"), 8, tmp_path / "data")
+        monkeypatch.undo()
+    pictures = catalogue.load(str(tmp_path / "photos"), 8, tmp_path / "data")
+    assert len(pictures.images) == 40 and pictures.skipped == () and failures
 
 
 def test_mostly_broken_stops_in_one_line(tmp_path):

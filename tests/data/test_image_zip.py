@@ -1,6 +1,9 @@
 """A .zip of images: read where it lies, with the classes of its folders; damage, locks and bombs told in one line."""
 
+import errno
+import io
 import os
+import warnings
 import zipfile
 
 import numpy as np
@@ -69,6 +72,18 @@ def test_a_flat_zip_has_no_classes_and_backslashes_are_slashes(tmp_path, photos)
     assert [label for _, label in source.draw(8)] == [0, 1, 1]
 
 
+def test_two_files_of_one_name_are_one_picture_the_last(tmp_path, photos):
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile's own, about the name
+        for name, colour in (("x.png", "red"), ("./y.png", "red"), ("x.png", "blue"), ("y.png", "blue")):
+            content = io.BytesIO()
+            Image.new("RGB", (8, 8), colour).save(content, "PNG")
+            archive.writestr(name, content.getvalue())
+    source = ImageZip(str(tmp_path / "twice.zip"))
+    assert source.info.pictures == 2
+    assert [picture[:, 0, 0].tolist() for picture, _ in source.draw(8)] == [[0, 0, 255]] * 2
+
+
 def test_a_changed_zip_is_noticed_and_an_untouched_one_is_known_by_its_content(tmp_path, photos):
     archive = _pack(photos, tmp_path / "photos.zip")
     first = catalogue.load(str(archive), 8, tmp_path / "data").images.filename
@@ -115,6 +130,19 @@ def test_a_zip_that_goes_away_meanwhile_is_told(tmp_path, photos):
     archive.unlink()
     with pytest.raises(DataError, match="cannot be read .*: put it back"):
         list(source.draw(8))
+
+
+def test_a_zip_on_a_disk_that_fails_is_one_line(tmp_path, photos, monkeypatch):
+    archive, real_open = _pack(photos, tmp_path / "photos.zip"), open
+
+    def failing(path, *more, **named):
+        if path == archive:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real_open(path, *more, **named)
+
+    monkeypatch.setattr("builtins.open", failing)
+    with pytest.raises(DataError, match=r"cannot be read \(.*\): see whether its disk is there"):
+        ImageZip(str(archive))
 
 
 def test_an_encrypted_zip_and_a_strange_packing_are_told(tmp_path, photos):
