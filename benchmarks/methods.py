@@ -14,6 +14,7 @@ from benchmarks import peer_networks, peers
 from benchmarks.variants import VARIANTS, settings_of
 from ddpm_core import devices, pictures, seeds
 from ddpm_core.config import PRESETS, RunConfig, preset
+from ddpm_core.data import places
 from ddpm_core.data.batches import Batches
 from ddpm_core.diffusion import latents, objective, samplers, schedule
 from ddpm_core.errors import UsageError
@@ -143,7 +144,9 @@ class Theirs:
         self.steps_made = 0
 
     def step(self, done: float) -> Tensor:
-        batch = self.images[self.order.indices(self.steps_made).to(self.images.device)]
+        if done > 0:
+            self.peer.total_steps = max(self.steps_made + 1, round(self.steps_made / done))
+        batch = self.images[places.send(self.order.indices(self.steps_made), self.images.device)]
         self.steps_made += 1
         loss = self.peer.step(batch)
         if not self.peer.amp:

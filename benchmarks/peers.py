@@ -48,6 +48,7 @@ class Peer(Protocol):
 
     name: str
     batch_size: int  # the one it trains with by itself; `step` takes any
+    total_steps: int  # of the run; may be told anew on the way, where only the clock knows
     amp: bool
 
     @property
@@ -140,13 +141,9 @@ class DiffusersRecipe:
             eps=1e-8,
             **({"fused": True} if tuned and self.device.type in ("cpu", "cuda") else {}),
         )
-        self.rate = diffusers.optimization.get_scheduler(
-            "cosine",
-            optimizer=self.optimizer,
-            num_warmup_steps=min(100, total_steps // 10) if tuned else 500,
-            num_training_steps=total_steps,
-        )
+        self.warmup_steps = min(100, total_steps // 10) if tuned else 500
         self.steps_made, self.total_steps = 0, total_steps
+        self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
         self.scaler = _scaler(self.device, self.amp)
         if tuned:
             self.average = PowerEMA(self.network, ema_length)
@@ -175,9 +172,7 @@ class DiffusersRecipe:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # Past its last step the cosine would rise again, where the pace was misjudged.
-        if self.steps_made < self.total_steps:
-            self.rate.step()
+        self.rate.step()
         self.optimizer.zero_grad()
         self.steps_made += 1
         if self.tuned:
@@ -185,6 +180,14 @@ class DiffusersRecipe:
         else:
             self.slow_average.step(self.network.parameters())
         return loss.detach()
+
+    def _share_of_rate(self, step: int) -> float:
+        """diffusers' cosine with warm-up, down to zero at `total_steps`: which may be told anew on the way, as a run that ends by the
+        clock knows better and better how many there will be."""
+        if step < self.warmup_steps:
+            return step / self.warmup_steps
+        through = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, through)))
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, seed: int) -> Tensor:
@@ -232,6 +235,7 @@ class LucidrainsRecipe:
         self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
         self.lr = lr or (1e-3 if tuned else 1e-4)
         self.scaler = _scaler(self.device, self.amp)
+        self.total_steps = total_steps
         self.warmup_steps = min(100, total_steps // 10) if tuned else 0
         if tuned:
             fused = self.device.type in ("cpu", "cuda")

@@ -203,6 +203,29 @@ def test_a_row_of_ours_must_do_what_it_says(monkeypatch):
 # ---- the peers there
 
 
+def test_a_peer_s_cosine_is_diffusers_own_and_follows_the_clock():
+    """Promised 8 steps by a trial, it made 14: the last ones must not be made at a rate of nothing."""
+    diffusers = pytest.importorskip("diffusers", reason=THERE)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    own = torch.optim.SGD([weight], lr=1e-3)
+    theirs = diffusers.optimization.get_scheduler("cosine", optimizer=own, num_warmup_steps=3, num_training_steps=30)
+    network = peer_networks.Timed(UNet(NetworkConfig(8, (1, 2), patch=2), 1))
+    peer = peers.DiffusersRecipe("d", network, (1, 8, 8), tuned=True, lr=1e-3, total_steps=30)
+    for _ in range(30):
+        assert peer.optimizer.param_groups[0]["lr"] == pytest.approx(own.param_groups[0]["lr"], abs=1e-12)
+        own.step()
+        theirs.step()
+        peer.step(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+
+    method = methods.Theirs("diffusers_tuned", np.zeros((40, 1, 16, 16), np.uint8), 0, CPU, total_steps=8)
+    method.order.batch_size = 2
+    rates = []
+    for step in range(14):
+        rates.append(method.peer.optimizer.param_groups[0]["lr"])
+        method.step(step / 14)
+    assert min(rates[1:]) > 0 and rates[-1] < 0.1 * max(rates)
+
+
 def test_a_peer_s_cosine_ends_where_it_is_zero():
     """Past the promised steps diffusers' own would rise again: who trains faster than promised would be hurt."""
     pytest.importorskip("diffusers", reason=THERE)
