@@ -13,7 +13,11 @@ Studio.plotly = (() => {
   let ready = null; // one promise for the whole page: 4.8 MB are fetched when the first chart opens, not before
   return () =>
     (ready ||= new Promise((resolve, reject) => {
-      document.head.append(Studio.h("script", { src: Studio.plotlySource, onload: () => resolve(window.Plotly), onerror: reject }));
+      const lost = (event) => {
+        ready = null; // the studio may be restarting: the next chart tries again
+        reject(event);
+      };
+      document.head.append(Studio.h("script", { src: Studio.plotlySource, onload: () => resolve(window.Plotly), onerror: lost }));
     }));
 })();
 
@@ -111,7 +115,12 @@ Studio.chartSettings = (element) => {
     charts.seen = answer.seen;
     charts.figures = answer.figures;
     charts.run = run;
-    await Promise.all(Object.values(charts.drawers).map((draw) => draw()));
+    try {
+      await Promise.all(Object.values(charts.drawers).map((draw) => draw()));
+    } catch (error) {
+      charts.seen = ""; // nobody has: the next turn draws it
+      throw error;
+    }
   });
   Studio.place.watch("run", () => {
     charts.seen = "";

@@ -129,6 +129,7 @@ Studio.bench = (part) => {
   const progress = h("progress", { max: 1, value: 0, "aria-label": t("canvas.progress") });
   const element = h("div", { class: "bench", "data-busy": "false" }, h("div", { class: "canvas-head" }, line, cancel), progress);
   let back = null;
+  let hear = null; // what comes of the newest question
   let cost = ""; // what it cost a run that trains beside it, told after whatever is said in the end
   const say = (text, busy = false) => {
     put(line, cost ? `${text} ${cost}` : text);
@@ -139,7 +140,7 @@ Studio.bench = (part) => {
     cost = "";
     say(t("generation.loading"), true);
     progress.removeAttribute("value");
-    back = Studio.make(what, part, { ...Studio.how.values, ...asked }, (told) => {
+    hear = (told) => {
       if (told.done > 0) progress.value = told.done;
       if (told.busy && told.line) say(told.line, true);
       if (!told.busy) {
@@ -151,7 +152,8 @@ Studio.bench = (part) => {
         line.setAttribute("aria-busy", false);
       }
       show(told);
-    });
+    };
+    back = Studio.make(what, part, { ...Studio.how.values, ...asked }, hear);
   };
   // Takes back what was asked, in silence.
   const drop = () => {
@@ -160,9 +162,10 @@ Studio.bench = (part) => {
     cost = "";
     say("");
   };
+  // Nothing more is heard of the studio then: that it was cancelled is said here, to the room too.
   cancel.addEventListener("click", () => {
-    drop();
-    say(t("canvas.cancelled"));
+    back?.();
+    hear({ busy: false, cancelled: true });
   });
   return { element, ask, say, drop };
 };

@@ -12,6 +12,7 @@ Studio.rooms.own = () => {
     const words = h("span", { class: "hint" }, t("own.drop"));
     const input = h("input", { id: `own_${name}`, type: "file", accept: "image/*" });
     const element = h("div", { class: "own-slot", "data-slot": name }, h("strong", {}, title), image, words, input, h("label", { class: "quiet", for: `own_${name}` }, t("own.choose")));
+    let newest = 0; // counts what was put here: the answer to a small file may overtake that to an older, large one
     const lay = ({ key, src }, title) => {
       keys[name] = key;
       image.src = src;
@@ -24,14 +25,21 @@ Studio.rooms.own = () => {
       image.removeAttribute("src");
       put(words, t("own.drop"));
     };
-    slots[name] = (picture) => (picture ? lay(picture, t("own.original")) : empty());
+    slots[name] = (picture) => {
+      newest += 1;
+      if (picture) lay(picture, t("own.original"));
+      else empty();
+    };
     const take = async (file) => {
       if (!file) return;
+      const number = ++newest;
       try {
-        lay(await Studio.answer(await fetch("/studio/own", { method: "POST", body: file, cache: "no-store" })), file.name);
+        const taken = await Studio.answer(await fetch("/studio/own", { method: "POST", body: file, cache: "no-store" }));
+        if (number !== newest) return;
+        lay(taken, file.name);
         bench.say("");
       } catch (error) {
-        bench.say(error.told ? error.message : t("action.failed"));
+        if (number === newest) bench.say(error.told ? error.message : t("action.failed"));
       }
     };
     input.addEventListener("change", () => {

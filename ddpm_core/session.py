@@ -171,6 +171,7 @@ class Session:
             # Here and not above: torch takes seconds to import, and the page is wanted at once.
             from ddpm_core.training.trainer import train
 
+            self.shelf.clear()  # a run plans with the memory that is free when it begins
             self._status = train(
                 run, config, data_dir=self.data_dir, resume=resume, control=self._control, report=self._see
             )

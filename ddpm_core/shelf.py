@@ -38,6 +38,7 @@ class Card:
     kind: str  # "best", "final", "epoch 10"
     size: int  # side of its pictures in pixels
     step: int | None  # training steps behind it; None if its file does not say (it is damaged, or no model)
+    classes: tuple[str, ...]  # names of what it can be asked for; () if it knows no classes, or its file does not say
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,15 @@ class Shelf:
             self._loaded[path] = now, generator
             return generator
 
+    def clear(self) -> None:
+        """Lets go of all models, and of the memory that they had; whoever works with one keeps it until that is done."""
+        import torch
+
+        with self._lock:
+            self._loaded.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
 
 def _done(shot: Shot) -> float:
     return shot.preview.done if shot.preview is not None else 0.0
@@ -153,12 +163,12 @@ def _done(shot: Shot) -> float:
 
 def _card(run: Run, path: Path) -> Card | None:
     try:
-        size, step = _head(path, *_stamp(path))
+        size, step, classes = _head(path, *_stamp(path))
         size = size or run.config().size
     except (OSError, StudioError):  # gone since it was listed
         return None
     kind = _NAMES.get(path.name) or path.stem.removeprefix("ddpm_").replace("_", " ")
-    return Card(f"{run.name}/{path.name}", path, run.name, kind, size, step)
+    return Card(f"{run.name}/{path.name}", path, run.name, kind, size, step, classes)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -171,22 +181,50 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=512)
-def _head(path: Path, *stamp: int) -> tuple[int | None, int | None]:
-    """(size, step) from a model file; None for what it does not say. Reads the pickle's opcodes, executes none of them."""
+def _head(path: Path, *stamp: int) -> tuple[int | None, int | None, tuple[str, ...]]:
+    """(size, step, classes) from a model file; None and () for what it does not say."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(name) as file:
-                head = file.read(1 << 20)
-        values: list[Any] = []
-        for opcode, value, _ in pickletools.genops(head):
-            if value == "weights":  # what comes before is small
-                break
-            if isinstance(value, str | int) and "PUT" not in opcode.name and "GET" not in opcode.name:
-                values.append(value)
-        after = dict(zip(values, values[1:], strict=False))
-        size = json.loads(after["config"])["size"]
-        step = after["step"]
+                values = _plain(file.read(1 << 20))  # what comes before the weights is small
+        config = json.loads(values["config"])
+        size, step = config["size"], values["step"]
+        classes = tuple(values["classes"][: config["network"].get("classes", 0)])
     except Exception:  # whatever a damaged file brings; loading it will tell
-        return None, None
-    return (size if isinstance(size, int) else None), (step if isinstance(step, int) else None)
+        return None, None, ()
+    texts = all(isinstance(name, str) for name in classes)
+    return size if isinstance(size, int) else None, step if isinstance(step, int) else None, classes if texts else ()
+
+
+def _plain(pickled: bytes) -> dict[str, Any]:
+    """What a pickled dict holds before its first value that is no text, number or list of them. Executes no opcode."""
+    stack: list[Any] = []  # the dict, then its keys and values by turns
+    marks: list[int] = []
+    memo: dict[int, Any] = {}  # a text that comes again, as a class called like a key, is only pointed at
+    for opcode, value, _ in pickletools.genops(pickled):
+        match opcode.name:
+            case "PROTO":
+                pass
+            case "EMPTY_DICT" if not stack:
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "NONE":
+                stack.append(value)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[value] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[value])
+            case "MARK":
+                marks.append(len(stack))
+            case "APPEND":
+                item = stack.pop()
+                stack[-1].append(item)
+            case "APPENDS":
+                first = marks.pop()
+                stack[first - 1] += stack[first:]
+                del stack[first:]
+            case _:
+                break
+    return dict(zip(stack[1::2], stack[2::2], strict=False))

@@ -114,8 +114,6 @@ def build(session: "Session") -> None:
         guidance,
         autoguidance,
     )
-    for field in fields:
-        widgets.as_given(field)
 
     # The explorers in assets/ ask with the same model and settings as the buttons here.
     how: dict[str, Any] = {"model": model, "steps": steps, "sampler": sampler}
@@ -166,7 +164,7 @@ def build(session: "Session") -> None:
     def on_cancel(request: gr.Request) -> None:
         maker.relay.cancel(_page(request))
 
-    quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: Any = {"show_progress": "hidden", "api_visibility": "private", **widgets.AS_GIVEN}
     # The device is shared by turns, so nobody waits in Gradio's queue; asking anew takes back what was asked before.
     work: Any = {"outputs": canvas, "concurrency_limit": None, "trigger_mode": "multiple"}
     # The one event that programs may call by name: "/generate".
@@ -174,6 +172,7 @@ def build(session: "Session") -> None:
         on_generate,
         [model, samples, gen_seed, steps, sampler, which, guidance, autoguidance],
         **work,
+        **widgets.AS_GIVEN,
         show_progress="hidden",
         api_name="generate",
         api_description=t("generation.api"),

@@ -222,10 +222,11 @@ class Live:
 
     def _known(self) -> list[tuple[Run, Status | None]]:
         """All runs: those that train, the last begun first, then the last active; also our own one that has no folder yet, or
-        failed before it had one."""
+        ended before it had one. (One that has ended later had a folder, which somebody has deleted.)"""
         runs = all_runs(self.root)
-        own, _ = self.session.current()
-        if own is not None and all(run.name != own.name for run in runs):
+        own, status = self.session.current()
+        shown = status is not None and (status.state in (*ALIVE, "failed") or status.step == 0)
+        if own is not None and shown and all(run.name != own.name for run in runs):
             runs.append(own)
         known = [(run, self.session.status_of(run)) for run in runs]
         return sorted(known, key=lambda pair: _place(*pair))

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -182,10 +182,13 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
 async def _sent(request: Request, answer: Callable[[bytes], Response]) -> Response:
     """The answer to a PNG that was sent as the body, which is never larger than a picture of ours."""
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > recipes.MOST_BYTES:
-            return _json({"error": t("recall.large", most=recipes.MOST_BYTES >> 20)}, 409)
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > recipes.MOST_BYTES:
+                return _json({"error": t("recall.large", most=recipes.MOST_BYTES >> 20)}, 409)
+    except ClientDisconnect:  # the page was closed
+        return Response(status_code=400)
     return await run_in_threadpool(_told(lambda _: answer(bytes(content))), request)
 
 

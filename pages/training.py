@@ -84,9 +84,7 @@ def build(session: "Session") -> gr.Button:
         dataset, crop, background, colour, size, model, class_conditional, epochs, batch_size, seed, start_from,
         lr, max_steps, name, flip, augment, held_out, micro_batch, data_on, amp, compiled,
     ]  # fmt: skip
-    for field in form:
-        widgets.as_given(field)
-    quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: Any = {"show_progress": "hidden", "api_visibility": "private", **widgets.AS_GIVEN}
 
     # Without triggers: once when the page opens. The form then shows the run that trains, also after a reload.
     gr.on(None, lambda: filling.present(session), outputs=form, **quiet)

@@ -3,6 +3,8 @@
 They are plain functions, not subclasses: Gradio would write a stub file beside every subclass it meets.
 """
 
+from typing import Any
+
 import gradio as gr
 
 from pages.texts import t
@@ -107,9 +109,9 @@ def heading(text: str) -> gr.HTML:
     return gr.HTML(html_template=f"<h3>{text}</h3>", js_on_load=None, elem_classes="studio", apply_default_css=False)
 
 
-def as_given(field: gr.components.Component) -> None:
-    """Hands over whatever the browser sends: Gradio's own checks end in a toast or a traceback, ours in one clear line."""
-    field.preprocess = lambda payload: payload  # type: ignore[method-assign]
+# For events that take what a form holds: it is handed over as the browser sends it. Gradio's own checks end in a toast or a
+# traceback, ours in one clear line.
+AS_GIVEN: dict[str, Any] = {"preprocess": False}
 
 
 def _widget(elem_id: str, frame: str, script: str, value: object = None) -> gr.HTML:

@@ -382,6 +382,19 @@ def test_who_only_reads_puts_no_state_aside(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["last.prev.pt", "last.pt"]
 
 
+def test_the_pictures_mark_is_told_without_the_weights(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    assert checkpoint.data_mark(path) is None
+    for step in (1, 2):
+        save_state(path, {"step": step, "weights": {"w": torch.zeros(1000, 1000)}, "data_mark": 40 + step})
+    assert checkpoint.data_mark(path) == 42
+    path.write_bytes(path.read_bytes()[:-100])
+    assert checkpoint.data_mark(path) == 41, "from the one before"
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    assert checkpoint.data_mark(path) is None
+
+
 def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     for step in (1, 2):

@@ -169,6 +169,15 @@ def test_a_page_that_is_closed_holds_nothing_for_long(session, monkeypatch):
     assert not session.held
 
 
+def test_a_run_begins_with_the_memory_that_models_had(session, toy_run):
+    path = toy_run(session.root, "toy")
+    before = session.shelf.take(path)
+    assert session.shelf.take(path) is before
+    session.start(settings(session, max_steps=1))
+    wait(session, lambda status: status.state in ENDED)
+    assert session.shelf.take(path) is not before
+
+
 def test_what_training_waits_is_counted(session):
     session.start(settings(session))
     wait(session, lambda status: status.step >= 3)

@@ -1,6 +1,7 @@
 """The models there are, told without loading them; the loaded few; slices of a shared device."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_core import shelf
+from ddpm_core import checkpoint, shelf
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.shelf import Card, Shelf
 
@@ -18,7 +19,26 @@ HERE = Path(__file__).resolve().parents[1]
 
 def test_a_card_says_what_the_file_says(tmp_path, toy_run):
     path = toy_run(tmp_path, "toys", size=24)
-    assert shelf.cards(tmp_path) == [Card("toys/ddpm_best.pt", path, "toys", "best", 24, 1482)]
+    assert shelf.cards(tmp_path) == [Card("toys/ddpm_best.pt", path, "toys", "best", 24, 1482, ())]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("weights", "config", "step"),  # these very objects are the file's keys, too
+        tuple(name.lower() for name in ("WEIGHTS", "CONFIG", "STEP")),  # texts of their own, as from a folder
+        ("weights",),
+        tuple(f"class {number}" for number in range(1001)),  # written a thousand at a time
+    ],
+    ids=["keys", "like keys", "one", "many"],
+)
+def test_a_card_says_what_the_classes_are_called_whatever_that_is(tmp_path, toy_run, names):
+    path = toy_run(tmp_path, "gym", classes=1)
+    model = checkpoint.load_model(path)
+    network = dataclasses.replace(model.config.network, classes=len(names))
+    config = dataclasses.replace(model.config, network=network)
+    checkpoint.save_model(path, dataclasses.replace(model, config=config, classes=names))
+    assert shelf.cards(tmp_path) == [Card("gym/ddpm_best.pt", path, "gym", "best", 16, 1482, names)]
 
 
 def test_the_order_is_that_of_the_runs_and_best_comes_first(tmp_path, toy_run):
@@ -43,7 +63,7 @@ def test_a_file_that_is_no_model_is_listed_and_refused_when_it_is_taken(tmp_path
     path = toy_run(tmp_path, "toys")
     path.write_bytes(content)
     (card,) = shelf.cards(tmp_path)
-    assert (card.step, card.size) == (None, 16)
+    assert (card.step, card.size, card.classes) == (None, 16, ())
     with pytest.raises(CheckpointError):
         Shelf(contextlib.nullcontext, "cpu").take(card.path)
 

@@ -107,6 +107,14 @@ def test_the_handlers_are_private():
     assert [event["api_name"] for event in events if event["api_visibility"] != "private"] == ["generate"]
 
 
+def test_forms_are_read_as_they_are_filled():
+    """An update from Python puts a new component into the session, with Gradio's own checks: so it is asked of each event."""
+    from ddpm_core.session import Session
+
+    asked = [event for event in studio.page(Session(HERE, HERE / "data")).fns.values() if event.fn and event.inputs]
+    assert len(asked) > 8 and not any(event.preprocess for event in asked)
+
+
 def test_an_empty_queue_lets_the_processor_rest(tmp_path):
     """A newer Gradio could name its pauses otherwise, and ours would then be set for nobody."""
     from ddpm_core.session import Session

@@ -133,19 +133,19 @@ def send(few: Tensor, device: torch.device) -> Tensor:
     return few.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else few.to(device)
 
 
-def mark(images: np.ndarray, *, whole: bool = False) -> int:
-    """A number that is another one for other pictures: their checksum.
+def mark(images: np.ndarray, labels: bytes = b"", *, whole: bool = False) -> int:
+    """A number that is another one for other pictures, or others of their `labels`: their checksum.
 
     Of a large set, unless it is to be `whole`, that of its shape and of some hundred pictures from all over it: it would take
     seconds, and a cache has been checked when it was opened.
     """
     if whole or images.nbytes <= SMALL:
-        return zlib.crc32(images.data)
+        return zlib.crc32(labels, zlib.crc32(images.data))
     found = zlib.crc32(repr(images.shape).encode())
     some = min(len(images), max(256, SMALL // 16 * len(images) // images.nbytes))
     for number in np.linspace(0, len(images) - 1, some).round().astype(int):
         found = zlib.crc32(np.ascontiguousarray(images[number]).data, found)
-    return found
+    return zlib.crc32(labels, found)
 
 
 def _move(images: np.ndarray, device: torch.device) -> Tensor:

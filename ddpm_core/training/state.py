@@ -2,7 +2,6 @@
 
 import json
 import math
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class TrainingState:
         return (self.ema,) if self.second_ema is None else (self.ema, self.second_ema)
 
     def _mark(self, whole: bool = False) -> int:
-        return zlib.crc32(self._labels, places.mark(self._images, whole=whole))
+        return places.mark(self._images, self._labels, whole=whole)
 
     def use_layout(self, channels_last: bool) -> None:
         """Lays the weights and their averages out so; feature maps follow them. Only before the optimizer has made a step or

@@ -1,13 +1,10 @@
-"""What the classes of a model are called, by its run: told without loading it."""
+"""What the classes of a model are called: its file says it, and is not loaded for that."""
 
-import contextlib
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ddpm_core import shelf
-from ddpm_core.data import catalogue
-from ddpm_core.errors import StudioError, UsageError
-from ddpm_core.runs import Run
+from ddpm_core.errors import UsageError
 from pages.explorer.stream import Asked, Shown
 from pages.texts import t
 
@@ -25,13 +22,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
 
 def names(session: "Session", model: Any) -> list[str]:
     """Of the model with this key. Raises `StudioError` where it is not there any more."""
-    config = Run(session.root, shelf.find(session.root, model).run).config()
-    count = config.network.classes
-    known: tuple[str, ...] = ()
-    if count:
-        with contextlib.suppress(StudioError):  # the pictures are somewhere else now: then the classes have numbers
-            known = catalogue.describe(config.dataset, session.data_dir).classes
-    return list(known) if len(known) == count else [str(number) for number in range(count)]
+    return list(shelf.find(session.root, model).classes)
 
 
 def guided(which: Sequence[Any], guidance: Any) -> dict[str, Any]:

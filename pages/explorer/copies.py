@@ -36,24 +36,41 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
         raise UsageError(t("copies.grid"))
     index = whole(asked, "index", 0, recipes.count(recipe) - 1, 0)
     (made,) = sheet.cut(recipe, gallery.pixels(png))
-    config = Run(session.root, recipe["run"]).config()
+    run = Run(session.root, recipe["run"])
+    config = run.config()
 
-    def look(progress: Progress) -> tuple[Pictures, Nearest]:
+    def look(progress: Progress) -> tuple[Pictures, Nearest, bool]:
         data = pictures_of(config, session.data_dir, progress)
-        trained = trained_on(config, len(data.images))
+        trained = trained_on(run, config, data)
         sample = made[index][..., : data.images.shape[1]]  # the page's sheets have three channels, also of a grey model
-        return data, copies.nearest(sample, data.images, NEAREST, progress=progress, trained=trained)
+        found = copies.nearest(sample, data.images, NEAREST, progress=progress, trained=trained)
+        return data, found, trained is None
 
-    data, found = yield from _Beside(look).heard()
-    told = {"done": 1.0, "says": verdict(found), "nearest": [_near(data, found, i) for i in range(len(found.indices))]}
+    data, found, changed = yield from _Beside(look).heard()
+    says = verdict(found, changed)
+    told = {"done": 1.0, "says": says, "nearest": [_near(data, found, i) for i in range(len(found.indices))]}
     yield lambda: told
 
 
-def trained_on(config: RunConfig, pictures: int) -> "np.ndarray":
-    """Which of its data set's pictures a run of these settings learns from, in order: all but those that it holds out."""
+def trained_on(run: Run, config: RunConfig, data: Pictures) -> "np.ndarray | None":
+    """Which of these pictures the run learned from, in order: all but those that it holds out.
+
+    None where they may be others than it was trained on: the same split of others holds out pictures that it did learn from.
+    """
     from ddpm_core.training import held_out
 
-    return held_out.split(pictures, config.held_out, config.seed)[0].numpy()
+    trained, apart = held_out.split(len(data.images), config.held_out, config.seed)
+    return trained.numpy() if not len(apart) or _are_the_runs(run, config, data) else None
+
+
+def _are_the_runs(run: Run, config: RunConfig, data: Pictures) -> bool:
+    """Whether the run's state has these pictures' mark, as a resume asks for it (training/state.py)."""
+    from ddpm_core import checkpoint
+    from ddpm_core.data import places
+
+    saved = checkpoint.data_mark(run.state_path)
+    labels = data.labels.tobytes() if config.class_conditional and data.labels is not None else b""
+    return saved is not None and saved in (places.mark(data.images, labels, whole=whole) for whole in (False, True))
 
 
 def pictures_of(config: RunConfig, data_dir: Path, progress: Progress | None = None) -> Pictures:
@@ -64,15 +81,16 @@ def pictures_of(config: RunConfig, data_dir: Path, progress: Progress | None = N
     )  # fmt: skip
 
 
-def verdict(found: Nearest) -> str:
-    """One sentence, with its reason; what is in the data more than once is told after it."""
+def verdict(found: Nearest, changed: bool = False) -> str:
+    """One sentence, with its reason; what is in the data more than once is told after it, and that they may have changed."""
     ratio = t("copies.ratio", ratio=f"{found.ratio:.2f}") if found.ratio is not None else ""
     values = {"rms": number(found.rms), "copy": f"{copies.COPY:.2f}", "close": f"{copies.CLOSE:.2f}", "ratio": ratio}
     if found.rms < copies.SAME:
         line = t("copies.same" if found.rms else "copies.equal", **values)
     else:
         line = t("copies." + (found.verdict if ratio else "alone"), **values)
-    return f"{line} {t('copies.twins', count=found.twins + 1)}" if found.twins else line
+    more = [t("copies.twins", count=found.twins + 1)] * bool(found.twins) + [t("copies.changed")] * changed
+    return " ".join([line, *more])
 
 
 def _near(data: Pictures, found: Nearest, i: int) -> Told:

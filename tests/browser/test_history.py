@@ -354,6 +354,25 @@ def test_what_differs_is_shown(tab, studio):
     assert np.count_nonzero(back) == 3
 
 
+def test_cancel_leaves_nothing_half_made(page, studio, toy_run):
+    from ddpm_core.generator import Generator
+
+    generator = Generator.load(toy_run(studio.root, "slow", size=64, width=64), "cpu")
+    recipe = generator.recipe("sample", seeds=[0, 1, 2, 3], steps=1000, sampler="ddim")
+    blank = np.zeros((4, 64, 64, 3), np.uint8)
+    gallery.keep(studio.root, pictures.to_png_bytes(sheet.draw(recipe, [blank]), recipe=recipe), recipe)
+    opened(page)
+    choose_mode(page, "History")
+    page.locator(".made-card").click()
+    page.get_by_role("button", name="Make it again").click()
+    page.locator("#made_again img").wait_for()
+    page.locator(".made-open .bench-cancel").click()
+    page.locator(".made-open .line").get_by_text("Cancelled.").wait_for()
+    assert page.locator(".made-figures figure").count() == 1
+    page.wait_for_timeout(300)
+    assert page.locator(".made-figures figure").count() == 1  # and it stays so
+
+
 def made(tab, studio, count):
     """Generates, and waits until there are so many in the history: on a slow machine the line of the one before may come late, and
     asking anew takes back what is still being made."""

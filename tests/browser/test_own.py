@@ -75,6 +75,19 @@ def test_a_dropped_picture_is_redrawn(own, tmp_path):
     assert (recipe["what"], recipe["seeds"]) == ("redraw", [0, 1])
 
 
+def test_of_two_dropped_pictures_the_newer_one_stays(own):
+    held = []
+    own.route("**/studio/own", lambda route: route.continue_() if held else held.append(route))
+    drop(own, "a", "slow.png", "image/png", png(6))
+    drop(own, "a", "quick.png", "image/png", png(7))
+    words = own.locator('[data-slot="a"] .hint')
+    words.get_by_text("quick.png").wait_for()
+    with own.expect_response("**/studio/own"):
+        held[0].continue_()
+    own.wait_for_timeout(200)
+    assert words.inner_text() == "quick.png"
+
+
 def test_a_part_painted_by_pointer_or_chosen_by_name_is_filled_in(own):
     choose_file(own, "a", png(4))
     has_picture(own, "a")

@@ -98,6 +98,15 @@ def test_a_studio_that_does_not_answer_is_told_and_comes_back(open_page):
     page.get_by_text("The studio does not answer").wait_for(state="hidden")
 
 
+def test_charts_come_though_their_script_was_lost_at_first(open_page, make_run):
+    make_run()  # nothing new comes that would draw them anyway
+    page = open_page(forgive="ERR_FAILED")
+    lost = []
+    page.route("**/studio/assets/plotly*", lambda route: route.continue_() if lost else lost.append(route.abort()))
+    open_monitoring(page)
+    assert lost
+
+
 ZOOM = """() => {
   const plot = document.querySelector('#loss_chart .js-plotly-plot');
   return { range: plot.layout.xaxis.range.map(Number), auto: plot.layout.xaxis.autorange, points: plot.data[1].x.length,

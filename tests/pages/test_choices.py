@@ -43,10 +43,10 @@ def test_autoguidance_is_for_runs_that_kept_the_young_model(session, toy_snapsho
     assert choices.guidance(session, "more/ddpm_best.pt")[3]["visible"] is False
 
 
-def test_their_names_are_numbers_where_the_pictures_are_somewhere_else(session, tmp_path, toy_run):
+def test_they_have_the_names_that_the_models_file_holds(session, tmp_path, toy_run):
     toy_run(tmp_path, "animals", classes=3)
     row, which, end, _ = choices.guidance(session, "animals/ddpm_best.pt")
-    named = [("any", "any"), ("0", "0"), ("1", "1"), ("2", "2")]
+    named = [("any", "any"), ("ant", "0"), ("bee", "1"), ("cow", "2")]
     assert row["visible"] is end["visible"] is True
     assert which["choices"] == named and end["choices"] == [("as at the start", "same"), *named]
     for chosen, values in (

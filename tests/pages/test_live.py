@@ -131,6 +131,12 @@ class TestStatus:
         assert client.get("/studio/run/coming").json()["state"] == "preparing"
         assert client.get("/studio/charts/coming").json()["figures"]["loss"]["data"][0]["x"] == []
 
+    def test_our_own_run_goes_from_the_list_with_its_folder(self, client, session, tmp_path):
+        session.now = (Run(tmp_path, "deleted"), Status(state="finished", step=5))
+        assert client.get("/studio/runs").json()["runs"] == [] and client.get("/studio/status").json()["name"] is None
+        session.now = (Run(tmp_path, "early"), Status(state="stopped", message="Stopped before the first step."))
+        assert [run["name"] for run in client.get("/studio/runs").json()["runs"]] == ["early"]
+
     def test_why_it_failed_is_told_though_it_never_had_a_folder(self, client, session, tmp_path):
         make_run(tmp_path, "older")
         session.now = (Run(tmp_path, "new"), Status(state="failed", message="no space", updated=time.time() + 5))

@@ -245,6 +245,16 @@ class TestCancel:
         begun, *later = generate(maker, steps=1000)
         assert begun["busy"] and not any(answer.get("view") for answer in later if "busy" in answer)
 
+    def test_pictures_that_are_ready_after_a_newer_request_stay_away(self, maker, monkeypatch):
+        kept = maker._keep
+
+        def slowly(*args):
+            maker.relay.refuse("me", "no")
+            return kept(*args)
+
+        monkeypatch.setattr(maker, "_keep", slowly)
+        assert [answer for answer in generate(maker) if answer.get("busy") is False] == []
+
     def test_another_page_is_not_disturbed(self, maker):
         mine = generate(maker, page="me")
         next(mine)

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ddpm_core import gallery, pictures, sheet
@@ -13,6 +14,8 @@ from ddpm_core.config import NetworkConfig, RunConfig
 from ddpm_core.errors import CheckpointError, DataError, UsageError
 from ddpm_core.evaluation.copies import Nearest
 from ddpm_core.runs import Run
+from ddpm_core.training import held_out
+from ddpm_core.training.state import TrainingState
 from pages import drawing
 from pages.explorer import copies
 
@@ -69,25 +72,79 @@ def test_a_blend_with_other_noise_is_close_and_noise_of_its_own_is_no_copy(explo
     assert last(exploring, kept(exploring, nearer))["says"].startswith("It is a copy by the ratio test")
 
 
-def test_a_picture_that_was_held_out_is_no_training_picture(exploring):
-    """Held out by the very split that the trainer makes, of the run's own share and seed."""
-    from ddpm_core.training import held_out
+@pytest.fixture
+def many(exploring):
+    """many(share) -> 24 pictures, in the folder of that name, and a run on them that holds this share out and has saved its state."""
 
-    folder = exploring.root / "many"
-    folder.mkdir()
-    made = np.random.default_rng(3).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
-    for number, picture in enumerate(made):
-        Image.fromarray(picture).save(folder / f"{number:02}.png")
-    network = NetworkConfig(16, (1, 2), attention=())
-    for share, words in ((0.25, "It is no copy by the ratio test"), (0.0, "It is a copy: every pixel equals")):
+    def train(share):
+        folder, run = exploring.root / "many", Run(exploring.root, "toys")
+        folder.mkdir(exist_ok=True)
+        made = np.random.default_rng(3).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+        for number, picture in enumerate(made):
+            Image.fromarray(picture).save(folder / f"{number:02}.png")
+        network = NetworkConfig(16, (1, 2), attention=())
         config = RunConfig(str(folder), 16, "toys", network=network, held_out=share, seed=5)
-        Run(exploring.root, "toys").create(config)
-        unseen = held_out.split(24, 0.25, 5)[1].tolist()
-        assert len(unseen) == 6
-        told = last(exploring, kept(exploring, made[unseen[:1]]))
-        assert told["says"].startswith(words)
+        run.create(config)
+        images = copies.pictures_of(config, exploring.data_dir).images
+        TrainingState(config, images, torch.device("cpu")).save(run, 1.0)
+        return made
+
+    return train
+
+
+def unseen(pictures):
+    """Which of so many pictures a run with the seed 5 holds out, by the very split that the trainer makes."""
+    return set(held_out.split(pictures, 0.25, 5)[1].tolist())
+
+
+def test_a_picture_that_was_held_out_is_no_training_picture(exploring, many):
+    assert len(unseen(24)) == 6
+    for share, words in ((0.25, "It is no copy by the ratio test"), (0.0, "It is a copy: every pixel equals")):
+        told = last(exploring, kept(exploring, many(share)[[min(unseen(24))]]))
+        assert told["says"].startswith(words) and "have changed" not in told["says"]
         shown = {int(near["says"].split()[1].rstrip(",")) for near in told["nearest"]}
-        assert bool(shown & set(unseen)) == (share == 0)
+        assert bool(shown & unseen(24)) == (share == 0)
+
+
+def test_after_a_picture_was_added_one_that_was_trained_on_is_still_a_copy(exploring, many):
+    """Of another number of pictures other ones are held out."""
+    made = many(0.25)
+    Image.fromarray(made[0, ::-1]).save(exploring.root / "many/24.png")
+    trained = min(unseen(25) - unseen(24) - {24})
+    says = last(exploring, kept(exploring, made[[trained]]))["says"]
+    assert says.startswith("It is a copy: every pixel equals") and "have changed since the run was trained" in says
+
+
+def test_after_a_picture_was_replaced_one_that_was_trained_on_is_still_a_copy(exploring, many):
+    """As many as before, but each has another number."""
+    made = many(0.25)
+    (exploring.root / "many/00.png").unlink()
+    Image.fromarray(made[0, ::-1]).save(exploring.root / "many/24.png")
+    trained = min({number + 1 for number in unseen(24)} - unseen(24) - {24})
+    says = last(exploring, kept(exploring, made[[trained]]))["says"]
+    assert says.startswith("It is a copy: every pixel equals") and "have changed since the run was trained" in says
+
+
+def test_where_no_state_tells_that_they_are_the_runs_all_pictures_count(exploring, many):
+    made = many(0.25)
+    Run(exploring.root, "toys").state_path.unlink()
+    says = last(exploring, kept(exploring, made[[min(unseen(24))]]))["says"]
+    assert says.startswith("It is a copy: every pixel equals") and says.endswith("last.pt cannot be read.")
+
+
+def test_pictures_with_classes_are_known_again_too(exploring, many):
+    """Their mark has the classes in it where those are learned."""
+    made, run = many(0.25), Run(exploring.root, "toys")
+    for number in range(24):
+        kind = exploring.root / "many" / ("ant" if number < 12 else "bee")
+        kind.mkdir(exist_ok=True)
+        (exploring.root / f"many/{number:02}.png").rename(kind / f"{number:02}.png")
+    config = dataclasses.replace(run.config(), class_conditional=True)
+    run.create(config)
+    found = copies.pictures_of(config, exploring.data_dir)
+    TrainingState(config, found.images, torch.device("cpu"), labels=found.labels).save(run, 1.0)
+    says = last(exploring, kept(exploring, made[[min(unseen(24))]]))["says"]
+    assert says.startswith("It is no copy by the ratio test") and "have changed" not in says
 
 
 def test_the_settings_of_the_form_do_not_matter(exploring, data):

@@ -7,6 +7,7 @@ import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ def endless(session, asked):
 
 
 class Closed:
+    root = Path("nowhere")  # what was made lies there
     waited = 0.0  # seconds that training has waited for its turn
 
     def __init__(self):
@@ -72,13 +74,16 @@ def test_what_is_no_question_is_refused(client, body):
     assert client.post("/studio/make/counting", content=body).status_code == 400
 
 
-@pytest.mark.parametrize("address", ["/studio/make/counting", "/studio/cancel", "/studio/own"])
+@pytest.mark.parametrize(
+    "address", ["/studio/make/counting", "/studio/cancel", "/studio/own", "/studio/dropped", "/studio/keep"]
+)
 def test_a_page_that_closes_while_it_asks_is_no_fault(session, address):
     """A fault would be a traceback in the terminal."""
     from pages.explorer import inbox
+    from pages.made import Made
 
     explorers = stream.Explorers(session, {"counting": counting})
-    app = Starlette(routes=[*explorers.routes(), *inbox.routes()])
+    app = Starlette(routes=[*explorers.routes(), *inbox.routes(), *Made(session).routes()])
     half = [{"type": "http.request", "body": b'{"page"', "more_body": True}, {"type": "http.disconnect"}]
     sent = []
 
