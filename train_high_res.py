@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpm_core import commandline
 from ddpm_core.config import RunConfig, check_name, default_name, preset
-from ddpm_core.errors import DataError, UsageError
+from ddpm_core.errors import UsageError
 from ddpm_core.training.flags import NO_SETTINGS, parser
 
 if TYPE_CHECKING:
@@ -94,11 +94,6 @@ def resumed(
     settings = lasting(settings)
     name = given.get("name") or default_name(settings.get("dataset", dataset), settings.get("size", size))
     run, config = resume_run(root, name, settings)
-    if os.path.isabs(config.dataset) and not os.path.exists(config.dataset):
-        raise DataError(
-            f"the pictures of {name} are not at {config.dataset} any more: put them back, or add --dataset=FOLDER with the place"
-            " where they are now."
-        )
     info = catalogue.describe(config.dataset, data_dir)
 
     from ddpm_core import devices

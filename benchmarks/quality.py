@@ -15,7 +15,7 @@ median itself; `others` in the JSON is the share of the time that other programs
 run is to be measured again.
 
 On a card the clock runs while ours compiles, in its first lap; the peers compile before, with the copy whose pace tells their
-schedules how many steps there will be. (As a warm-up needs it; a cosine follows the clock since 2026-12-01.)
+schedules how many steps there will be. (A warm-up keeps to that; a cosine follows the clock since 2026-12-01.)
 
 Pictures are made from the averaged weights in `--steps` network calls, ours and the tuned peers' by one sampler, the peers' at their
 defaults by their own. Ours are drawn once more at the end as the studio draws them. Distances are those of

@@ -1,7 +1,7 @@
 """A sealed torch.save archive of tensors and plain values: written whole and proven, read without trusting it.
 
 The seal (seal.py) is checked before a byte is unpickled, and finds accidents. Against malice stand `weights_only=True` and the
-size checks. No pickle of ours, ever.
+size checks. No pickle of ours, ever. (checkpoint.data_mark alone looks into a file that is not proven, for one number.)
 """
 
 import contextlib

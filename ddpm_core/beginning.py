@@ -8,7 +8,7 @@ from typing import Any
 
 from ddpm_core import atomic
 from ddpm_core.config import RunConfig
-from ddpm_core.errors import CheckpointError, UsageError
+from ddpm_core.errors import CheckpointError, DataError, UsageError
 from ddpm_core.runs import Run, all_runs
 
 # What may differ when a run goes on: it changes how long and how watched, not what is learned. (Another device computes
@@ -50,7 +50,7 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was", 0 for
     max_steps "no limit").
 
-    Raises CheckpointError if there is nothing to resume, RunInUseError if it is being trained, UsageError if a change would
+    Raises CheckpointError if there is nothing to resume, DataError if its pictures have gone, RunInUseError if it is being trained, UsageError if a change would
     make it another run or nothing is left to do. Changes nothing on the disk.
     """
     run = Run(root, name)
@@ -77,6 +77,11 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     if unlike:
         raise UsageError(
             f"{name} goes on as it began: {', '.join(unlike)}. Leave that out, or start a new run under another name."
+        )
+    if "dataset" not in changes and os.path.isabs(config.dataset) and not os.path.exists(config.dataset):
+        raise DataError(
+            f"the pictures of {name} are not at {config.dataset} any more: put them back, or tell where they are now,"
+            f" python train_high_res.py --resume --name={name} --dataset=PLACE (a folder or .zip)."
         )
     status = run.status()
     made = status.resumes_from if status else 0

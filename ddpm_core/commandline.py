@@ -1,4 +1,5 @@
-"""What the command lines share: a parser that answers a mistake in one line, and numbers with a range."""
+"""What the command lines share: a parser that answers a mistake in one line, numbers with a range, and output that
+outlives its reader."""
 
 import argparse
 import contextlib
@@ -11,6 +12,7 @@ import queue
 import re
 import shlex
 import signal
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -155,9 +157,10 @@ class Lasting(io.FileIO):
 
 
 def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """`stream` over a `Lasting` file; itself where it is no plain file (Windows' console is a kind of its own)."""
+    """`stream` over a `Lasting` file; itself where it is an ordinary file, which no reader can leave, or none at all (Windows' console
+    is a kind of its own)."""
     plain = getattr(stream.buffer, "raw", stream.buffer)
-    if type(plain) is not io.FileIO:
+    if type(plain) is not io.FileIO or stat.S_ISREG(os.fstat(plain.fileno()).st_mode):
         return stream
     stream.flush()
     lasting = Lasting(plain.fileno(), "w", closefd=False)
@@ -169,13 +172,14 @@ def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 def exit_code(program: Callable[[], int]) -> int:
     """Runs `program`; a `StudioError` becomes one line on stderr and its exit code, Ctrl-C a quiet 130."""
-    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = _lasting(sys.stdout)
-    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _lasting(sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files may have letters that its encoding has not
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if stream is getattr(sys, f"__{name}__"):  # else it is a test's, or a notebook's
+            stream = _lasting(stream)
+            setattr(sys, name, stream)
+        stream.reconfigure(errors="backslashreplace")  # names of files may have letters that its encoding has not
     try:
         return program()
     except StudioError as error:

@@ -7,7 +7,7 @@ import gradio as gr
 
 from ddpm_core import shelf
 from ddpm_core.errors import StudioError
-from pages.explorer.classes import ANY, names
+from pages.explorer.classes import ANY
 from pages.fields import MOST, SAME
 from pages.texts import number, t
 
@@ -31,9 +31,10 @@ def models(session: "Session", one: Any, several: Any) -> list[Any]:
 def guidance(session: "Session", one: Any, which: Any = ANY, end: Any = SAME) -> list[Any]:
     """Updates for the row of class and guidance and for the class at a walk's end: shown where the model knows classes, with
     their names, and these two chosen if they are among them. Then one for autoguidance: shown where the run kept the young model."""
-    known, young = [], False
+    known, young = (), False
     with contextlib.suppress(StudioError):
-        known, young = names(session, one), shelf.young(shelf.find(session.root, one)) is not None
+        card = shelf.find(session.root, one)
+        known, young = card.classes, shelf.young(card) is not None
     choices = [(t("generation.class.any"), ANY), *((name, str(number)) for number, name in enumerate(known))]
     ends = [(t("generation.class.same"), SAME), *choices]
     shown = bool(known)

@@ -225,7 +225,7 @@ class Live:
         ended before it had one. (One that has ended later had a folder, which somebody has deleted.)"""
         runs = all_runs(self.root)
         own, status = self.session.current()
-        shown = status is not None and (status.state in (*ALIVE, "failed") or status.step == 0)
+        shown = status is not None and (status.state in ALIVE or status.step == 0)
         if own is not None and shown and all(run.name != own.name for run in runs):
             runs.append(own)
         known = [(run, self.session.status_of(run)) for run in runs]

@@ -58,12 +58,11 @@ class Relay:
             else:
                 seconds, cost = stopwatch(time.monotonic() - begun), beside.cost(self.session, waited)
                 told = finish(shots, seconds)
-                if (
-                    self.desk.current(page) is not job
-                ):  # finishing takes a moment too: a comparison looks at real pictures
+                # Finishing takes a moment too: a comparison looks at real pictures.
+                if self.desk.current(page) is not job:
                     yield gr.skip()
-                    return
-                yield {**told, "line": " ".join(filter(None, [told["line"], cost])), "busy": False, "done": 1}
+                else:
+                    yield {**told, "line": " ".join(filter(None, [told["line"], cost])), "busy": False, "done": 1}
         finally:
             # Also when the page was closed: then this generator is, at one of the yields above.
             job.cancel()

@@ -294,8 +294,8 @@ def test_a_stopped_and_resumed_run_reaches_the_weights_of_an_uninterrupted_one(h
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
-@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, "stopped"), (signal.SIGUSR1, "finished")])
-def test_a_run_outlives_the_program_that_shows_it(here, number, end):
+@pytest.mark.parametrize(("name", "end"), [("SIGINT", "stopped"), ("SIGUSR1", "finished")])
+def test_a_run_outlives_the_program_that_shows_it(here, name, end):
     """Ctrl-C ends `2>&1 | tee train.log` as well, and mostly sooner."""
     run = Run(here, "shown")
     command = [
@@ -309,7 +309,7 @@ def test_a_run_outlives_the_program_that_shows_it(here, number, end):
     while process.poll() is None and not run.metrics()[0]:
         time.sleep(0.005)
     os.close(reading)
-    process.send_signal(number)
+    process.send_signal(getattr(signal, name))
     assert process.wait(timeout=120) == 0
     status = run.status()
     assert status.state == end and load_model(run.final_path).step == status.step == status.saved > 0
@@ -321,7 +321,7 @@ def test_pictures_that_have_moved_are_found_again(here, one_thread, capsys):
     old.rename(new)
     capsys.readouterr()
     said = refused(capsys, "--resume", "--name=moving", "--max-steps=3", code=4)
-    assert f"the pictures of moving are not at {old} any more: put them back, or add --dataset=FOLDER" in said
+    assert f"the pictures of moving are not at {old} any more: put them back, or tell where they are now" in said
     assert train_high_res.main(["--resume", "--name=moving", "--max-steps=3", f"--dataset={new}"]) == 0
     run = Run(here, "moving")
     assert run.status().step == 3 and run.config().dataset == str(new)
@@ -330,7 +330,7 @@ def test_pictures_that_have_moved_are_found_again(here, one_thread, capsys):
     # Other pictures are not taken for them.
     Image.new("RGB", (32, 32)).save(new / "one more.png")
     assert train_high_res.main(["--resume", "--name=moving", "--max-steps=4"]) == 4
-    assert "have changed since moving was trained" in capsys.readouterr().err
+    assert "are not just those that moving was trained on" in capsys.readouterr().err
 
 
 def test_a_run_without_a_name_is_named_after_its_pictures(here, one_thread, capsys):

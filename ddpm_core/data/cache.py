@@ -79,7 +79,7 @@ def _open(
         labels = np.array(about["labels"], dtype=np.int64)
         skipped = [(str(file), str(why)) for file, why in about["skipped"]]
         known = about["checksum"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if images.dtype != np.uint8 or images.shape != (len(labels), source.info.channels, size, size):
         return None
@@ -91,8 +91,6 @@ def _open(
 def _memmap(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except OSError:
-        raise
     except Exception as error:  # numpy's reading of a damaged header raises many kinds
         raise ValueError from error
 

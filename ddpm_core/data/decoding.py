@@ -14,7 +14,7 @@ from ddpm_core.data.source import Look
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 40_000_000  # a larger picture is left out before it fills the memory
 
-VERSION = 3  # raise it when a change below changes pixels: older caches are then made anew
+VERSION = 4  # raise it when a change below changes pixels: older caches are then made anew
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow knows dozens more, with more ways to be attacked
 
 
@@ -64,7 +64,12 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     """The colours that a picture's profile means (a telephone's Display P3, a camera's Adobe RGB, a printer's inks), as sRGB has them.
     Without a profile, or with one that does not fit, they are taken for sRGB."""
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+    if not profile:
+        return image
+    if image.mode == "P" or (image.mode in ("RGB", "L") and image.has_transparency_data):
+        # What comes out of a transform knows neither a palette nor one colour that counts as transparent.
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
         return image
     with contextlib.suppress(Exception):
         transform = _to_srgb(profile, image.mode)

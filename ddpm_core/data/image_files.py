@@ -20,7 +20,7 @@ from ddpm_core.data.source import Broken, Look
 from ddpm_core.errors import DataError
 
 # A disk or a network that is away for a moment, too many open files: no fault of the picture's.
-_PASSING = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE)
+PASSING = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE)
 _PAUSE = 1.0  # seconds, before it is tried once more
 _TOP = "(top folder)"  # the class of files beside the sub-folders
 
@@ -55,17 +55,18 @@ class ImageFiles:
             try:
                 return decoding.decode(self.open(name), size, self.look)
             except OSError as error:
-                if error.errno not in _PASSING:
+                if error.errno not in PASSING:
                     raise
                 time.sleep(_PAUSE)
                 return decoding.decode(self.open(name), size, self.look)
         except (
             Exception
         ) as error:  # Pillow's readers raise nearly anything on damaged files; one bad file stops nothing
-            if isinstance(error, OSError) and error.errno in _PASSING:  # it would be left out of every later run
+            if isinstance(error, OSError) and error.errno in PASSING:  # it would be left out of every later run
+                many = error.errno in (errno.EMFILE, errno.ENFILE)
+                fix = "close other programs" if many else "see whether its disk is there and whole"
                 raise DataError(
-                    f"{readable(name)} cannot be read now ({error.strerror}): see whether its disk is there and whole, then try"
-                    " again; if that stays, take the file out."
+                    f"{readable(name)} cannot be read now ({error.strerror}): {fix}, then try again; if that stays, take the file out."
                 ) from None
             why = str(error).split("\n")[0] or type(error).__name__
             if isinstance(error, Image.UnidentifiedImageError):

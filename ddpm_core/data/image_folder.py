@@ -101,9 +101,9 @@ def _find(folder: Path, progress: Progress | None) -> list[str]:
                         files.append(inside + entry.name)
         except OSError as error:
             where = readable(str(folder / inside))
-            raise DataError(
-                f"the folder {where!r} cannot be read ({error.strerror}): change its permissions."
-            ) from None
+            closed = isinstance(error, PermissionError)
+            fix = "change its permissions" if closed else "see whether its disk is there and whole"
+            raise DataError(f"the folder {where!r} cannot be read ({error.strerror}): {fix}.") from None
         # In order, so that of two links to one folder it is always the same that counts.
         waiting += sorted(deeper, key=os.fsencode, reverse=True)
     if not files:

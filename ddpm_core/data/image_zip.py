@@ -14,7 +14,7 @@ import numpy as np
 
 from ddpm_core.data.decoding import ENDINGS
 from ddpm_core.data.download import looks_like_a_page
-from ddpm_core.data.image_files import ImageFiles, classes_of, drawing_version, nothing_found
+from ddpm_core.data.image_files import PASSING, ImageFiles, classes_of, drawing_version, nothing_found
 from ddpm_core.data.image_folder import slug_of
 from ddpm_core.data.paths import existing, readable
 from ddpm_core.data.source import Broken, DatasetInfo, Look, Progress, Teller
@@ -121,12 +121,12 @@ def _opened(path: Path) -> zipfile.ZipFile:
         with open(path, "rb") as file:
             start = file.read(1000).lstrip().lower()
     except OSError as error:
-        fixes = {PermissionError: "change its permissions", FileNotFoundError: "put it back, or name another"}
-        fix = fixes.get(type(error), "see whether its disk is there and whole")
-        raise DataError(f"{shown} cannot be read ({error.strerror}): {fix}.") from None
+        raise _unreadable(shown, error) from None
     try:
         return zipfile.ZipFile(path)
-    except Exception:  # a damaged list raises nearly anything
+    except Exception as error:  # a damaged list raises nearly anything
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise _unreadable(shown, error) from None
         if not start:
             why = "is empty"
         elif looks_like_a_page(start):
@@ -136,6 +136,12 @@ def _opened(path: Path) -> zipfile.ZipFile:
         else:
             why = "is no .zip, whatever its name"
         raise DataError(f"{shown} {why}: download or pack it again.") from None
+
+
+def _unreadable(shown: str, error: OSError) -> DataError:
+    fixes = {PermissionError: "change its permissions", FileNotFoundError: "put it back, or name another"}
+    fix = fixes.get(type(error), "see whether its disk is there and whole")
+    return DataError(f"{shown} cannot be read ({error.strerror}): {fix}.")
 
 
 def _around(names: Sequence[str]) -> str:

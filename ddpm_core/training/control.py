@@ -43,6 +43,11 @@ class Control:
     def stopping(self) -> bool:
         return self._stop
 
+    def stops_within(self, seconds: float) -> bool:
+        """Whether a stop is asked for now, or in the next `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stop, timeout=seconds)
+
     @property
     def paused(self) -> bool:
         return self._paused and not self._stop

@@ -20,6 +20,8 @@ from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
 
+PATIENCE = 1.0  # seconds in which Ctrl-C, which has ended a compiler, reaches us too
+
 
 class EagerFirst:
     """`loss(step)` -> 0-d tensor: the gradients of the plain network, from step `state.compiled_from` on of the compiled one.
@@ -79,7 +81,7 @@ class EagerFirst:
     def _do_without(self, error: Exception, where: str) -> None:
         """From here on the plain network, whatever is left of an unfinished step forgotten."""
         self.state.network.zero_grad()
-        if self.control.stopping:
+        if self.control.stops_within(PATIENCE):
             raise Stopped from error
         self.network = self.state.network
         self.state.compiled_from = None

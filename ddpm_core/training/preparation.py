@@ -48,8 +48,8 @@ def prepare(
 ) -> Prepared:
     """Reads the pictures and sets `run` up, or with `resume` takes it up where it was saved. `say` hears how far reading is.
 
-    Raises `StudioError` (one line for a person), and `Stopped` where that was asked for while pictures were
-    still being read.
+    Raises `StudioError` (one line for a person), and `Stopped` where a stop was asked for while the pictures were
+    being read.
     """
     device = devices.choose(config.device)
     devices.keep_freed_memory()

@@ -160,8 +160,8 @@ class TrainingState:
         # (Earlier versions had the whole checksum of a large set.)
         if saved["data_mark"] != self.data_mark and saved["data_mark"] != self._mark(whole=True):
             raise DataError(
-                f"the pictures of {self.config.dataset} have changed since {run.name} was trained:"
-                f" start a new run from its model instead, with --from-model {run.final_path}."
+                f"the pictures of {self.config.dataset} are not just those that {run.name} was trained on (others, or read by another"
+                f" version): put those back, or start a new run from its model, with --from-model {run.final_path}."
             )
         # Sums come out differently on another number of threads; only the same number gives the same bits. A machine with
         # fewer cores goes on with what it has: more threads than cores would stand in each other's way.

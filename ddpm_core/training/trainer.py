@@ -211,9 +211,9 @@ def _train(
             finished = state.step >= total_steps
             if state.step > 0:
                 state.save_model(run.final_path, journal.status.loss)
-                # Where nothing was judged yet, what an earlier stop left there is no better; nor is what came before the last steps of
-                # a cool-down, if they are too few to be judged.
-                cooled = finished and (state.finish is not None or config.cooldown > 0) and state.loss_steps > 0
+                # Where nothing was judged yet, what an earlier stop left there is no better; nor is anything from before the end of a
+                # cool-down, whose last losses say little.
+                cooled = finished and (state.finish is not None or config.cooldown > 0)
                 if math.isinf(state.best_loss) or cooled:
                     state.save_model(run.best_path, journal.status.loss)
             journal.set(state="finished" if finished else "stopped", seconds_left=0.0 if finished else None)

@@ -16,13 +16,8 @@ ANY = "any"  # of a picture whose class the model is not told
 
 def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     """asked: model. Told: classes, the names in their order; none where the model knows no classes."""
-    known = names(session, asked.get("model"))
+    known = list(shelf.find(session.root, asked.get("model")).classes)
     yield lambda: {"classes": known, "done": 1}
-
-
-def names(session: "Session", model: Any) -> list[str]:
-    """Of the model with this key. Raises `StudioError` where it is not there any more."""
-    return list(shelf.find(session.root, model).classes)
 
 
 def guided(which: Sequence[Any], guidance: Any) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The table of quality: when a distance was reached, and what its foot says."""
 
+import json
+
 import torch
 
 from benchmarks import machine
-from benchmarks.tables.quality import of_quality, reached
+from benchmarks.tables.quality import of_quality, quality_faster, reached
 from benchmarks.tables.results import grid
 
 CPU = torch.device("cpu")
@@ -76,6 +78,26 @@ def test_what_the_studio_draws_stands_beside_where_it_was_measured():
     assert "each seed | as the studio draws | KD" in head
     assert "| 41 (41, 38, 45) |" in first and "| 500 ± 1 |  | 2,834 |" in second
     assert "the studio draws by dpm++2m-late" in text
+
+
+def test_one_command_makes_all_of_a_table(tmp_path):
+    """Only what the command would not do by itself is said; pinned here, as it is pasted into a terminal."""
+    folder = tmp_path / "quality_faster"
+    folder.mkdir()
+    for method, seed, size in (
+        ("ours-cpu", 1, 64),
+        ("ours-cpu", 0, 64),
+        ("diffusers_tuned", 0, 64),
+        ("ours-cpu", 0, 32),
+    ):
+        run = a_run(method, {480: 5.0}) | {"seed": seed, "size": size, "minutes": 8.0 if size == 64 else 30.0}
+        name = f"openmoji_{size}_{run['minutes']:g}min_{method}_s{seed}.json"
+        (folder / name).write_text(json.dumps(run))
+        (folder / f"openmoji_{size}_floor_2000.json").write_text(json.dumps(FLOOR))
+    feet = [line for line in quality_faster(tmp_path).splitlines() if "network calls" in line]
+    start, end = "`python -m benchmarks.quality --dataset openmoji", "--results benchmarks/results/quality_faster`"
+    assert feet[0].endswith(f"{start} --minutes 30 --methods ours-cpu --seeds 0 {end}")
+    assert feet[1].endswith(f"{start} --size 64 --methods diffusers_tuned,ours-cpu --seeds 0,1 {end}")
 
 
 def test_a_column_that_nobody_fills_is_left_out():

@@ -115,6 +115,26 @@ def test_colours_are_those_that_the_profile_means(tmp_path, crop, ending, mode):
 def test_what_is_transparent_stays_so_beside_a_profile(tmp_path, crop):
     clear = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
     assert _colour(_save(tmp_path / "a.png", clear, icc_profile=_profile()), crop=crop) == (255, 255, 255)
+    # One colour that counts as transparent, and palettes.
+    red = Image.new("RGB", (16, 16), (255, 0, 0))
+    path = _save(tmp_path / "key.png", red, icc_profile=_profile(), transparency=(255, 0, 0))
+    assert _colour(path, crop=crop, background="grey") == (128, 128, 128)
+    grey = _save(tmp_path / "grey.png", Image.new("L", (16, 16), 60), icc_profile=_profile(), transparency=60)
+    assert _colour(grey, crop=crop) == (255, 255, 255)
+    palette = _save(tmp_path / "palette.png", red.quantize(4), icc_profile=_profile())
+    assert np.abs(np.subtract(_colour(palette, crop=crop), (0, 0, 255))).max() <= 2
+
+
+def test_grey_and_inks_have_profiles_too(tmp_path, crop):
+    """One that does not fit, as sRGB's of three colours beside one grey, counts for nothing."""
+    grey = _save(tmp_path / "a.png", Image.new("L", (16, 16), 60), icc_profile=_profile())
+    assert _colour(grey, crop=crop) == (60, 60, 60)
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    plain, profiled = (
+        _save(tmp_path / f"{name}.jpg", cyan, quality=95, **options)
+        for name, options in (("b", {}), ("c", {"icc_profile": _profile()}))
+    )
+    assert _colour(plain, crop=crop) == _colour(profiled, crop=crop)
 
 
 def test_a_profile_of_srgb_or_none_at_all_changes_nothing(tmp_path, crop):

@@ -5,6 +5,7 @@ import io
 import os
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,15 +133,16 @@ def test_a_zip_that_goes_away_meanwhile_is_told(tmp_path, photos):
         list(source.draw(8))
 
 
-def test_a_zip_on_a_disk_that_fails_is_one_line(tmp_path, photos, monkeypatch):
+@pytest.mark.parametrize("opening", ["builtins.open", "zipfile.io.open"])  # of its first bytes, and of its list
+def test_a_zip_on_a_disk_that_fails_is_one_line(tmp_path, photos, monkeypatch, opening):
     archive, real_open = _pack(photos, tmp_path / "photos.zip"), open
 
     def failing(path, *more, **named):
-        if path == archive:
+        if Path(path) == archive:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real_open(path, *more, **named)
 
-    monkeypatch.setattr("builtins.open", failing)
+    monkeypatch.setattr(opening, failing)
     with pytest.raises(DataError, match=r"cannot be read \(.*\): see whether its disk is there"):
         ImageZip(str(archive))
 

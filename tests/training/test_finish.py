@@ -72,12 +72,13 @@ def test_a_lower_limit_ends_it_on_the_way(go, tiny):
     assert (status.state, status.step, status.total_steps) == ("finished", limited.max_steps, limited.max_steps)
 
 
-def test_the_best_model_of_a_run_that_cooled_down_is_its_end(go, tiny):
-    """Also where the last steps are too few to be judged: before them the best one was from the middle of the cool-down."""
+@pytest.mark.parametrize("asked_at", [60, 100])
+def test_the_best_model_of_a_run_that_cooled_down_is_its_end(go, tiny, asked_at):
+    """Whether its last steps are many enough to be judged, or too few."""
 
     class After(Control):
         def watch(self, status):
-            if status.state == "running" and status.step >= 60 and status.total_steps > 1000:
+            if status.state == "running" and status.step >= asked_at and status.total_steps > 1000:
                 self.finish()
 
     run, status = go(tiny(epochs=5000, warmup_steps=1), After())
