@@ -201,7 +201,7 @@ def _plain(pickled: bytes) -> dict[str, Any]:
     """What a pickled dict holds before its first value that is no text, number or list of them. Executes no opcode."""
     stack: list[Any] = []  # the dict, then its keys and values by turns
     marks: list[int] = []
-    memo: dict[int, Any] = {}  # a text that comes again, as a class called like a key, is only pointed at
+    memo: dict[Any, Any] = {}  # a text that comes again, as a class called like a key, is only pointed at
     for opcode, value, _ in pickletools.genops(pickled):
         match opcode.name:
             case "PROTO":

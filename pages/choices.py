@@ -31,7 +31,8 @@ def models(session: "Session", one: Any, several: Any) -> list[Any]:
 def guidance(session: "Session", one: Any, which: Any = ANY, end: Any = SAME) -> list[Any]:
     """Updates for the row of class and guidance and for the class at a walk's end: shown where the model knows classes, with
     their names, and these two chosen if they are among them. Then one for autoguidance: shown where the run kept the young model."""
-    known, young = (), False
+    known: tuple[str, ...] = ()
+    young = False
     with contextlib.suppress(StudioError):
         card = shelf.find(session.root, one)
         known, young = card.classes, shelf.young(card) is not None
