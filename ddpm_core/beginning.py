@@ -50,8 +50,8 @@ def resume_run(root: Path | str, name: str, changes: dict[str, Any]) -> tuple[Ru
     """The run `name` and its settings with `changes` (those that a person asked for; None means "as it was", 0 for
     max_steps "no limit").
 
-    Raises CheckpointError if there is nothing to resume, DataError if its pictures have gone, RunInUseError if it is being trained, UsageError if a change would
-    make it another run or nothing is left to do. Changes nothing on the disk.
+    Raises CheckpointError if there is nothing to resume, DataError if its pictures have gone, RunInUseError if it is being trained,
+    UsageError if a change would make it another run or nothing is left to do. Changes nothing on the disk.
     """
     run = Run(root, name)
     if not run.exists():
