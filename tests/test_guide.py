@@ -151,7 +151,7 @@ def test_9_10_cards_hold_the_guides_batches_and_the_effective_batch_stays(gigaby
 
 
 def test_16_a_slow_start_names_its_cause(monkeypatch):
-    """The line about the device is tested in test_train_cli.py, the causes in test_cards.py; here, that it is in --help."""
+    """The line about the device is tested in tests/train_cli/test_telling.py, the causes in test_cards.py; here, that it is in --help."""
     text = train_high_res.parser("openmoji", 64).format_help()
     assert "slow " in text and "what it runs on" in text
 

@@ -1,5 +1,6 @@
 """What a person does on the Generation tab, by mouse and by keyboard, and how to wait for what comes of it."""
 
+import base64
 import io
 from collections.abc import Iterator
 
@@ -116,3 +117,26 @@ def narrow_and_wide(page) -> Iterator[int]:
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(300)
         yield width
+
+
+def opened(page):
+    page.get_by_role("tab", name="Generation").click()
+    page.wait_for_function("document.querySelector('#model input')?.value")
+    return page
+
+
+def drop(page, content: bytes, target="#generation_stage", end="drop"):
+    """Files reach a page only through a DataTransfer; a person's mouse makes one, here a script does."""
+    encoded = base64.b64encode(content).decode()
+    transfer = page.evaluate_handle(
+        """(text) => { const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)); const transfer = new DataTransfer();
+             transfer.items.add(new File([bytes], 'some.png', { type: 'image/png' })); return transfer }""",
+        encoded,
+    )
+    page.dispatch_event(target, "dragover", {"dataTransfer": transfer})
+    assert page.locator(".drop-hint").is_visible()
+    page.dispatch_event(target, end, {"dataTransfer": transfer})
+
+
+def notice(page):
+    return page.locator("#notice")

@@ -9,7 +9,7 @@ import torch
 from ddpm_core import checkpoint, devices
 from ddpm_core.config import NetworkConfig
 from ddpm_core.runs import Run
-from ddpm_core.training import trainer, trial
+from ddpm_core.training import eager_first, trainer, trial
 from ddpm_core.training.control import Control
 from ddpm_core.training.eager_first import reason
 
@@ -24,6 +24,7 @@ def go(tmp_path, monkeypatch):
     monkeypatch.setattr(
         devices, "channels_last_pays", lambda device: True
     )  # one layout, compiled or not, on any processor
+    monkeypatch.setattr(eager_first, "PATIENCE", 0.0)  # nobody presses Ctrl-C here
     monkeypatch.setattr(trial, "COMPILE_AFTER", 0.0)
     monkeypatch.setattr(trial, "COMPILE_AFTER_STEPS", FIRST)
 
