@@ -63,15 +63,25 @@ class ImageFiles:
             Exception
         ) as error:  # Pillow's readers raise nearly anything on damaged files; one bad file stops nothing
             if isinstance(error, OSError) and error.errno in PASSING:  # it would be left out of every later run
-                many = error.errno in (errno.EMFILE, errno.ENFILE)
-                fix = "close other programs" if many else "see whether its disk is there and whole"
                 raise DataError(
-                    f"{readable(name)} cannot be read now ({error.strerror}): {fix}, then try again; if that stays, take the file out."
+                    f"{readable(name)} cannot be read now ({error.strerror}): {fix_for(error)}, then try again; if that stays, take"
+                    " the file out."
                 ) from None
             why = str(error).split("\n")[0] or type(error).__name__
             if isinstance(error, Image.UnidentifiedImageError):
                 why = "not an image"
             return Broken(readable(name, limit=1000), readable(why)[:120])
+
+
+def fix_for(error: OSError) -> str:
+    """What a person can do where a file or a folder cannot be read."""
+    if isinstance(error, PermissionError):
+        return "change its permissions"
+    if isinstance(error, FileNotFoundError):
+        return "put it back, or name another"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "close other programs"
+    return "see whether its disk is there and whole"
 
 
 def drawing_version(look: Look) -> str:

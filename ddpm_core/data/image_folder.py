@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ddpm_core.data.decoding import ENDINGS
-from ddpm_core.data.image_files import ImageFiles, classes_of, drawing_version, nothing_found
+from ddpm_core.data.image_files import ImageFiles, classes_of, drawing_version, fix_for, nothing_found
 from ddpm_core.data.paths import existing, readable
 from ddpm_core.data.source import DatasetInfo, Look, Progress, Teller
 from ddpm_core.errors import DataError
@@ -101,9 +101,7 @@ def _find(folder: Path, progress: Progress | None) -> list[str]:
                         files.append(inside + entry.name)
         except OSError as error:
             where = readable(str(folder / inside))
-            closed = isinstance(error, PermissionError)
-            fix = "change its permissions" if closed else "see whether its disk is there and whole"
-            raise DataError(f"the folder {where!r} cannot be read ({error.strerror}): {fix}.") from None
+            raise DataError(f"the folder {where!r} cannot be read ({error.strerror}): {fix_for(error)}.") from None
         # In order, so that of two links to one folder it is always the same that counts.
         waiting += sorted(deeper, key=os.fsencode, reverse=True)
     if not files:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ddpm_core.data.decoding import ENDINGS
 from ddpm_core.data.download import looks_like_a_page
-from ddpm_core.data.image_files import PASSING, ImageFiles, classes_of, drawing_version, nothing_found
+from ddpm_core.data.image_files import PASSING, ImageFiles, classes_of, drawing_version, fix_for, nothing_found
 from ddpm_core.data.image_folder import slug_of
 from ddpm_core.data.paths import existing, readable
 from ddpm_core.data.source import Broken, DatasetInfo, Look, Progress, Teller
@@ -139,9 +139,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _unreadable(shown: str, error: OSError) -> DataError:
-    fixes = {PermissionError: "change its permissions", FileNotFoundError: "put it back, or name another"}
-    fix = fixes.get(type(error), "see whether its disk is there and whole")
-    return DataError(f"{shown} cannot be read ({error.strerror}): {fix}.")
+    return DataError(f"{shown} cannot be read ({error.strerror}): {fix_for(error)}.")
 
 
 def _around(names: Sequence[str]) -> str:

@@ -89,8 +89,9 @@ def verdict(found: Nearest, changed: bool = False) -> str:
         line = t("copies.same" if found.rms else "copies.equal", **values)
     else:
         line = t("copies." + (found.verdict if ratio else "alone"), **values)
-    more = [t("copies.twins", count=found.twins + 1)] * bool(found.twins) + [t("copies.changed")] * changed
-    return " ".join([line, *more])
+    if found.twins:
+        line += " " + t("copies.twins", count=found.twins + 1)
+    return f"{line} {t('copies.changed')}" if changed else line
 
 
 def _near(data: Pictures, found: Nearest, i: int) -> Told:
