@@ -13,7 +13,9 @@ Studio.recall = (element, props, tell) => {
 
   // Puts settings into the form, as pages/recall.py tells them, and opens what they are for.
   let classes = null; // that came back with another model than the chosen one
+  let newest = 0; // counts what was asked to come back: the answer to a small file may overtake that to an older, large one
   Studio.bringBack = ({ mode, fields, line, key, room }) => {
+    newest += 1;
     const model = fields.model?.value;
     const told = Studio.ON_CANVAS.includes(mode) ? { which_class: { value: "any" }, which_end: { value: "same" }, ...fields } : fields;
     classes = model && model !== Studio.how.values.model ? { model, ends: [told.which_class?.value, told.which_end?.value] } : null;
@@ -43,13 +45,16 @@ Studio.recall = (element, props, tell) => {
 
   const read = async (picture) => {
     if (!picture) return;
+    const number = ++newest;
     try {
       if (picture.size > LARGEST) throw new Error(t("recall.large", { most: LARGEST >> 20 }));
       const answer = await fetch("/studio/dropped", { method: "POST", body: picture, cache: "no-store" });
       const told = await Studio.answer(answer);
+      if (number !== newest) return;
       Studio.bringBack(told);
       Studio.notice(told.line, told.key, picture);
     } catch (error) {
+      if (number !== newest) return;
       const { key, ours } = error.body || {};
       Studio.notice(error.told || picture.size > LARGEST ? error.message : t("action.failed"), key, ours && picture);
     }

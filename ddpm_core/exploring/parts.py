@@ -71,13 +71,13 @@ def _steps(recipe: dict[str, Any], root: Path, turn: "Turn") -> Parts:
 
 def _averages(recipe: dict[str, Any], root: Path, turn: "Turn") -> Parts:
     def parts(generator: "Generator") -> Iterator[Part]:
-        step = averages.made_at(generator)
-        if step != recipe.get("ema_step", step):
+        material = averages.kept(generator)
+        if material.latest != recipe.get("ema_step", material.latest):
             raise UsageError(
                 f"the run {recipe['run']} has trained on since: these averages end at step {recipe['ema_step']:,}, and what it"
-                f" keeps of them ends at step {step:,} now."
+                f" keeps of them ends at step {material.latest:,} now."
             )
-        for drawing in averages.under(generator, recipe["ema"], step, turn):
+        for drawing in averages.under(generator, material, recipe["ema"], turn):
             walk = drawing.sample(recipe["seeds"], steps=recipe["steps"], sampler=recipe["sampler"])
             yield Part(1 / len(recipe["ema"]), len(recipe["seeds"]), walk)
 

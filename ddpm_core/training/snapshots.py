@@ -83,74 +83,92 @@ def reconstruct(run: Run, length: float, step: int | None = None) -> dict[str, T
 
     Raises `UsageError` if there are no snapshots, or none that can make this average, `CheckpointError` for a damaged file.
     """
-    return next(reconstruct_each(run, [length], step))
+    return next(Kept(run).reconstruct([length], step))
 
 
-def reconstruct_each(run: Run, lengths: Sequence[float], step: int | None = None) -> Iterator[dict[str, Tensor]]:
-    """What `reconstruct` makes of each of `lengths`, in their order, to the same bits; but each file is read once for as many
-    of them as have room in memory, and reading is nearly all of the work."""
-    # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each
-    # file has to offer, which is known from its name and the run's settings.
-    tracked = _tracked(run)
-    files, state, steps = _offered(run)
-    step = steps[-1] if step is None else step
-    shares = [_shares(run, length, steps, step) for length in lengths]
-    path, _ = files[-1]  # (it may be empty, or dropped meanwhile by a run that trains: reading it says so)
-    size = path.stat().st_size if path.exists() else 0
-    at_once = max(1, ROOM // max(1, size))  # two averages in float16 are as large as one in float32
-    for first in range(0, len(lengths), at_once):
-        some = shares[first : first + at_once]
-        totals: list[dict[str, np.ndarray]] = [{} for _ in some]
-        for index, (path, number) in enumerate(files):
-            averages = _read(path, number, tracked)
-            for total, share in zip(totals, some, strict=True):
-                _add(total, averages, share[2 * index : 2 * index + 2], path)
-        if state is not None:
-            for total, share in zip(totals, some, strict=True):
-                _add(total, [state["ema"], state["second_ema"]], share[-2:], run.state_path)
-        while totals:  # and lets go of each
-            yield {name: torch.from_numpy(total) for name, total in totals.pop(0).items()}
+class Kept:
+    """What a run has to make averages from, as it was when this was made: its snapshots, and its saved state if that is later.
 
-
-def possible(run: Run, lengths: Sequence[float], step: int) -> list[float]:
-    """Those of `lengths` that `reconstruct` can make at `step`, which is the `latest`. Reads no file of weights.
-
-    Raises `UsageError` if there is none.
+    A run that trains goes on saving, and its latest step with it: whoever asks first what can be made, and then for that, asks
+    the same `Kept` both times. Raises `UsageError` if the run has no snapshots.
     """
-    steps = sorted({step, *(number for _, number in run.snapshots())})
-    able, refusal = [], None
-    for length in lengths:
-        try:
-            _shares(run, length, steps, step)
-        except UsageError as error:
-            refusal = error
-        else:
-            able.append(length)
-    if not able and refusal is not None:
-        raise refusal
-    return able
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.files = run.snapshots()
+        if not self.files:
+            raise UsageError(
+                f"the run {run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run"
+                " was made without them. Use its model files, or train it on."
+            )
+        self.steps = [number for _, number in self.files]
+        length = run.config().ema_length
+        self.tracked = length, second_length(length)
+        self.state = _resume_point(run) if run.can_resume() else None
+        if self.state is not None and self.state["step"] <= self.steps[-1]:
+            self.state = None
+        if self.state is not None:
+            self.steps.append(self.state["step"])
 
-def _shares(run: Run, length: float, steps: list[int], step: int) -> np.ndarray:
-    """How much of each average of `steps`, two a step, the average of `length` at `step` takes. Raises `UsageError`."""
-    if not LENGTHS[0] <= length <= LENGTHS[1]:
-        raise UsageError(f"length is {length:g}: choose a number from {LENGTHS[0]:g} to {LENGTHS[1]:g}.")
-    if step not in steps:  # between them too much is unknown: the wanted profile ends where none of theirs does
-        raise UsageError(f"{run.name} has no snapshot of step {step}: choose one of {', '.join(map(str, steps))}.")
-    lengths = _tracked(run)
-    profiles = [(number, gamma_from_length(tracked)) for number in steps for tracked in lengths]
-    shares, misfit = coefficients(profiles, (step, gamma_from_length(length)))
-    if misfit > LARGEST_MISFIT:
-        raise UsageError(
-            f"the {len(run.snapshots())} snapshots of {run.name} cannot make an average of length {length:g} at step {step:,}:"
-            f" choose a length nearer to {min(lengths):g} or {max(lengths):g}, or train on."
-        )
-    return shares
+    @property
+    def latest(self) -> int:
+        """The step that averages are made at without being told one."""
+        return self.steps[-1]
 
+    def possible(self, lengths: Sequence[float], step: int | None = None) -> list[float]:
+        """Those of `lengths` that `reconstruct` can make at `step`. Reads no file. Raises `UsageError` if there is none."""
+        able, refusal = [], None
+        for length in lengths:
+            try:
+                self._shares(length, step)
+            except UsageError as error:
+                refusal = error
+            else:
+                able.append(length)
+        if not able and refusal is not None:
+            raise refusal
+        return able
 
-def latest(run: Run) -> int:
-    """The step of the average that `reconstruct` makes without being told one. Raises `UsageError` if there are no snapshots."""
-    return _offered(run)[2][-1]
+    def reconstruct(self, lengths: Sequence[float], step: int | None = None) -> Iterator[dict[str, Tensor]]:
+        """What `reconstruct` makes of each of `lengths`, in their order, to the same bits; but each file is read once for as
+        many of them as have room in memory, and reading is nearly all of the work."""
+        # Weights are added up one file at a time: a whole run's snapshots may be more than memory holds. So first what each
+        # file has to offer, which is known from its name and the run's settings.
+        shares = [self._shares(length, step) for length in lengths]
+        path, _ = self.files[-1]  # (it may be empty, or dropped meanwhile by a run that trains: reading it says so)
+        size = path.stat().st_size if path.exists() else 0
+        at_once = max(1, ROOM // max(1, size))  # two averages in float16 are as large as one in float32
+        for first in range(0, len(lengths), at_once):
+            some = shares[first : first + at_once]
+            totals: list[dict[str, np.ndarray]] = [{} for _ in some]
+            for index, (path, number) in enumerate(self.files):
+                averages = _read(path, number, self.tracked)
+                for total, share in zip(totals, some, strict=True):
+                    _add(total, averages, share[2 * index : 2 * index + 2], path)
+            if self.state is not None:
+                for total, share in zip(totals, some, strict=True):
+                    _add(total, [self.state["ema"], self.state["second_ema"]], share[-2:], self.run.state_path)
+            while totals:  # and lets go of each
+                yield {name: torch.from_numpy(total) for name, total in totals.pop(0).items()}
+
+    def _shares(self, length: float, step: int | None) -> np.ndarray:
+        """How much of each average of `steps`, two a step, the average of `length` at `step` takes. Raises `UsageError`."""
+        if not LENGTHS[0] <= length <= LENGTHS[1]:
+            raise UsageError(f"length is {length:g}: choose a number from {LENGTHS[0]:g} to {LENGTHS[1]:g}.")
+        step = self.latest if step is None else step
+        if (
+            step not in self.steps
+        ):  # between them too much is unknown: the wanted profile ends where none of theirs does
+            steps = ", ".join(map(str, self.steps))
+            raise UsageError(f"{self.run.name} has no snapshot of step {step}: choose one of {steps}.")
+        profiles = [(number, gamma_from_length(tracked)) for number in self.steps for tracked in self.tracked]
+        shares, misfit = coefficients(profiles, (step, gamma_from_length(length)))
+        if misfit > LARGEST_MISFIT:
+            raise UsageError(
+                f"the {len(self.files)} snapshots of {self.run.name} cannot make an average of length {length:g} at step {step:,}:"
+                f" choose a length nearer to {min(self.tracked):g} or {max(self.tracked):g}, or train on."
+            )
+        return shares
 
 
 def coefficients(profiles: Sequence[tuple[int, float]], wanted: tuple[int, float]) -> tuple[np.ndarray, float]:
@@ -188,26 +206,6 @@ def inner_products(first: Sequence[tuple[int, float]], second: Sequence[tuple[in
     end_b, b = (np.array(column, dtype=np.float64)[None, :] for column in zip(*second, strict=True))
     later = np.maximum(end_a, end_b)
     return (a + 1) * (b + 1) / (a + b + 1) * (np.minimum(end_a, end_b) / later) ** np.where(end_a > end_b, a, b) / later
-
-
-def _tracked(run: Run) -> tuple[float, float]:
-    length = run.config().ema_length
-    return length, second_length(length)
-
-
-def _offered(run: Run) -> tuple[list[tuple[Path, int]], dict[str, Any] | None, list[int]]:
-    """(files, state, steps): the snapshots, the saved state if it is later than they, and the steps of all of them."""
-    files = run.snapshots()
-    if not files:
-        raise UsageError(
-            f"the run {run.name} has no snapshots of its weight averages: they are kept from step {FIRST} on, unless the run was"
-            " made without them. Use its model files, or train it on."
-        )
-    steps = [number for _, number in files]
-    state = _resume_point(run) if run.can_resume() else None
-    if state is None or state["step"] <= steps[-1]:
-        return files, None, steps
-    return files, state, [*steps, state["step"]]
 
 
 def _resume_point(run: Run) -> dict[str, Any] | None:

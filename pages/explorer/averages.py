@@ -31,11 +31,11 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
     seeds = list(range(seed, seed + count))
     how: dict[str, Any] = {"steps": whole(asked, "steps", 1, MOST_STEPS, 20), "sampler": sampler(asked)}
     plain = session.shelf.take(card.path)
-    model, step = made_by(plain, card), averages.made_at(plain)
+    model, material = made_by(plain, card), averages.kept(plain)
     fresh = Pieces()
     drawn: dict[float, np.ndarray] = {}
-    lengths = averages.possible(plain, step)
-    generators = averages.under(plain, lengths, step, session.turns)
+    lengths = material.possible(averages.LENGTHS)
+    generators = averages.under(plain, material, lengths, session.turns)
     for index, (length, generator) in enumerate(zip(lengths, generators, strict=True)):
         for preview in session.shelf.slices(generator.sample(seeds, **how)):
             last = preview
@@ -48,7 +48,7 @@ def make(session: "Session", asked: Asked) -> Generator[Shown, None, None]:
             yield show
         drawn[length] = last.pictures
     made = np.concatenate(list(drawn.values()))
-    recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), ema_step=step, **how)
+    recipe = recipes.compose("ema", **model, seeds=seeds, ema=list(drawn), ema_step=material.latest, **how)
     files = saved(f"{card.run}_averages_seed{seed}", made, recipe, columns=count)
     said = kept(session, made, recipe, t("averages.done"), columns=count)
     yield lambda: {"averages": fresh.take(), "files": files, "done": 1, "line": said}

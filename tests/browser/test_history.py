@@ -132,6 +132,23 @@ def test_a_dropped_png_brings_its_settings_back(tab, studio):
     tab.get_by_role("heading", name="Walk by toys").wait_for()
 
 
+def test_of_two_dropped_pngs_the_newer_one_s_settings_stay(tab, studio):
+    for seed in (31, 32):
+        set_number(tab, "gen_seed", seed)
+        press(tab, "Generate")
+    second, first = (entry.path.read_bytes() for entry in gallery.history(studio.root)[:2])
+    set_number(tab, "gen_seed", 5)
+    held = []
+    tab.route("**/studio/dropped", lambda route: route.continue_() if held else held.append(route))
+    drop(tab, first)
+    drop(tab, second)
+    tab.wait_for_function("document.querySelector('#gen_seed input').value === '32'")
+    with tab.expect_response("**/studio/dropped"):
+        held[0].continue_()
+    tab.wait_for_timeout(200)
+    assert value(tab, "gen_seed") == "32"
+
+
 def test_a_png_is_chosen_from_the_disk_without_a_mouse(tab, studio, tmp_path):
     choose_mode(tab, "Walk")
     press(tab, "Interpolate")

@@ -159,10 +159,10 @@ def test_the_saved_state_brings_the_average_to_the_runs_last_step(walked, tmp_pa
     direct = tracked[0.07].network.weight
     assert (after - direct).norm() < 0.1 * (before - direct).norm()
     torch.testing.assert_close(snapshots.reconstruct(run, 0.05, 1400)["weight"], tracked[0.05].network.weight)
-    assert snapshots.latest(run) == 1400
+    assert snapshots.Kept(run).latest == 1400
     assert torch.equal(snapshots.reconstruct(run, 0.07, 1400)["weight"], after)
     run.state_path.unlink()
-    assert snapshots.latest(run) == 1280
+    assert snapshots.Kept(run).latest == 1280
 
 
 def test_weights_that_stood_still_come_back_as_they_are(tmp_path):
@@ -184,7 +184,7 @@ def test_several_at_once_are_the_same_bits_and_each_file_is_read_once(walked, mo
     for room, times in ((2**30, 1), (1, 3), (2 * run.snapshots()[-1][0].stat().st_size, 2)):
         monkeypatch.setattr(snapshots, "ROOM", room)
         read.clear()
-        made = [weights["weight"] for weights in snapshots.reconstruct_each(run, lengths)]
+        made = [weights["weight"] for weights in snapshots.Kept(run).reconstruct(lengths)]
         assert all(torch.equal(*pair) for pair in zip(made, alone, strict=True))
         assert len(read) == times * len(run.snapshots())
 
@@ -192,10 +192,27 @@ def test_several_at_once_are_the_same_bits_and_each_file_is_read_once(walked, mo
 def test_what_can_be_made_is_known_without_reading_weights(walked, monkeypatch):
     run, *_ = walked
     monkeypatch.setattr(checkpoint, "load_snapshot", None)
-    assert snapshots.possible(run, [0.25, 0.05, 0.1], snapshots.latest(run)) == [0.25, 0.05, 0.1]
-    assert snapshots.possible(run, [0.25, 0.1], 256) == [0.1]
+    kept = snapshots.Kept(run)
+    assert kept.possible([0.25, 0.05, 0.1]) == [0.25, 0.05, 0.1]
+    assert kept.possible([0.25, 0.1], 256) == [0.1]
     with pytest.raises(UsageError, match="length 0.25 at step 256"):
-        snapshots.possible(run, [0.25], 256)
+        kept.possible([0.25], 256)
+
+
+def test_what_was_possible_still_is_when_the_run_has_saved_since(walked):
+    run, *_ = walked
+    averages = {name: {"weight": torch.full((1, 2000), 2.0)} for name in ("ema", "second_ema")}
+    checkpoint.save_state(run.state_path, {"step": 2400, **averages})
+    try:
+        kept = snapshots.Kept(run)
+        lengths = kept.possible([0.05, 0.1])
+        before = [weights["weight"] for weights in kept.reconstruct(lengths)]
+        checkpoint.save_state(run.state_path, {"step": 2450, **averages})
+        after = [weights["weight"] for weights in kept.reconstruct(lengths)]
+        assert kept.latest == 2400 and all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+        assert snapshots.Kept(run).latest == 2450
+    finally:
+        run.state_path.unlink()
 
 
 # ---- what cannot be made, in one line
