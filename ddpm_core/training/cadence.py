@@ -16,14 +16,15 @@ class Cadence:
     def __init__(self, every: int, spacing: int) -> None:
         self.every = every
         self.spacing = spacing
-        self.last = 0
+        self.last = 0  # the step at which it was due
+        self.number = 0  # and the number to name that by
 
     def due(self, epoch_before: int, epoch: int, step: int) -> int | None:
-        """The number to name it by, a multiple of `every`, if it is due at this step; remembers that it was."""
+        """The number to name it by, a multiple of `every`, if it is due at this step; remembers both."""
         number = epoch // self.every * self.every
         if number <= epoch_before or step - self.last < min(self.spacing, max(SMALLEST_GAP, step / 5)):
             return None
-        self.last = step
+        self.last, self.number = step, number
         return number
 
     def replay(self, steps: int, pictures: int, batch_size: int) -> int:

@@ -122,8 +122,23 @@ def _train(
             rhythm.replay(state.step, state.pictures, config.batch_size)
         next_save = time.monotonic() + FIRST_SAVE_SECONDS
 
+        def draw_due(only_missing: bool = False) -> None:
+            """The pictures that belong to this step."""
+            due = []
+            if previews.early(state.step, ready.batches.steps_per_epoch, config.sample_every):
+                due.append((run.progress / f"quick_step_{state.step}.png", few, 12))
+            if grid_rhythm.last == state.step:
+                due.append((run.progress / f"quick_epoch_{grid_rhythm.number}.png", few, 20))
+            if checkpoint_rhythm.last == state.step:
+                due.append((run.samples / f"epoch_{checkpoint_rhythm.number}_samples.png", many, 20))
+            for path, count, steps in due:
+                if not (only_missing and path.exists()):
+                    draw_samples(path, count, steps)
+
         try:
             journal.set()
+            if state.step > 0:
+                draw_due(only_missing=True)  # what a stop broke off
             while True:
                 # Asked for a sample? Paused? Save first: a pause may well end with the power switch.
                 draw_if_asked()
@@ -174,10 +189,6 @@ def _train(
                 elif journal.due or (epoch > epoch_before and state.step <= YOUNG):
                     write_metrics()
 
-                # The first glimpses.
-                if previews.early(state.step, ready.batches.steps_per_epoch, config.sample_every):
-                    draw_samples(run.progress / f"quick_step_{state.step}.png", few, 12)
-
                 # An epoch is over: is this the best model so far?
                 judged = best_rhythm.due(epoch_before, epoch, state.step) is not None or state.step >= total_steps
                 if judged and state.loss_steps >= BEST_OVER_STEPS:
@@ -186,14 +197,12 @@ def _train(
                         write_metrics()
                         state.best_loss = mean_loss
                         state.save_model(run.best_path, mean_loss)
-                if grid_number is not None:
-                    draw_samples(run.progress / f"quick_epoch_{grid_number}.png", few, 20)
                 if (number := checkpoint_rhythm.due(epoch_before, epoch, state.step)) is not None:
                     write_metrics()
                     state.save_model(run.epoch_path(number), journal.status.loss)
-                    draw_samples(run.samples / f"epoch_{number}_samples.png", many, 20)
                     save_loss_curve(run.metrics()[0], run.samples / f"loss_curve_epoch_{number}.png")
                     next_save = -math.inf
+                draw_due()
 
                 # Small copies of the averages.
                 if config.snapshots and snapshots.due(state.step):

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ddpm_core import checkpoint, pictures
 from ddpm_core.config import NetworkConfig
@@ -18,7 +19,7 @@ from ddpm_core.diffusion.objective import denoiser
 from ddpm_core.errors import CheckpointError, DataError, RunInUseError, StudioError, UsageError
 from ddpm_core.network.unet import UNet
 from ddpm_core.runs import Run
-from ddpm_core.training import preparation, trainer
+from ddpm_core.training import preparation, previews, trainer
 from ddpm_core.training.control import Control
 from ddpm_core.training.journal import Journal
 from ddpm_core.training.loss import DiffusionLoss
@@ -108,6 +109,28 @@ def test_a_resumed_run_writes_what_the_stop_would_have_kept_from_being_due(go, t
     assert status.step == 18
     go(run.config(), resume=True)
     assert run.epoch_path(10).exists() and (run.progress / "quick_epoch_10.png").exists()
+
+
+def test_pictures_that_a_stop_broke_off_are_drawn_after_the_resume(go, tiny, monkeypatch):
+    often = {"epochs": 10, "sample_every": 5, "checkpoint_every": 5}
+    whole, _ = go(tiny(name="whole", **often))
+    control, sample = Control(), previews._sample
+
+    def broken_off(*arguments):
+        control.stop()
+        return sample(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(previews, "_sample", broken_off)
+        halves, status = go(tiny(name="halves", **often), control=control)
+
+    def drawn(run):
+        return run.progress / "quick_epoch_5.png", run.samples / "epoch_5_samples.png"
+
+    assert status.step == 10 and not any(path.exists() for path in drawn(halves))
+    go(halves.config(), resume=True)
+    for one, other in zip(drawn(whole), drawn(halves), strict=True):
+        assert (np.asarray(Image.open(one)) == np.asarray(Image.open(other))).all()
 
 
 def test_the_best_model_of_a_first_short_stop_gives_way_to_the_next(go, tiny):
