@@ -118,8 +118,8 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path | st
 def save_state(path: Path | str, state: dict[str, Any]) -> None:
     """Writes a run's state; the one before stays as `last.prev.pt` beside `last.pt`.
 
-    At no moment is there less than one proven state on the disk: the new file is written, synced and read back under
-    its own name (`last.new.pt`) before the old one moves aside. Raises CheckpointError if the disk refuses, TypeError for
+    At no moment is there less than one proven state on the disk: the new file is written, read back and synced, as
+    `last.new.pt`, before the old one moves aside. Raises CheckpointError if the disk refuses, TypeError for
     a value that `load_state` would refuse.
     """
     path = Path(path)

@@ -119,7 +119,9 @@ class Desk:
 
 
 def _fault(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+    from ddpm_core import devices  # here, as it imports torch: whoever fails for memory has it by now
+
+    if devices.is_out_of_memory(error):
         return "the device has too little free memory for this: ask for fewer pictures, or pause what trains beside it."
     first = str(error).strip().split("\n")[0][:200]
     return f"a fault in the program ended this ({type(error).__name__}: {first}). The terminal shows where."

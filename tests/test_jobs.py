@@ -126,7 +126,14 @@ def test_mistakes_are_told_and_faults_too(capsys):
         raise MemoryError
         yield
 
-    for work, words in ((mistaken, "steps is 0."), (faulty, "ZeroDivisionError: division by zero"), (hungry, "memory")):
+    def hungry_on_a_mac():
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 5.10 GB)")
+        yield
+
+    little = "too little free memory"
+    for work, words in (
+        (mistaken, "steps is 0."), (faulty, "ZeroDivisionError: division by zero"), (hungry, little), (hungry_on_a_mac, little),
+    ):  # fmt: skip
         job = begun(work)
         assert list(job.follow()) == []
         assert words in str(job.error) and "\n" not in str(job.error)

@@ -31,7 +31,7 @@ class Cadence:
         """Goes through a run's first `steps` steps, so that a resumed one keeps time; returns how often it was due."""
         times, step = 0, 0
         while True:
-            # On to the step that completes the next multiple, or that the spacing allows.
+            # On to the step that completes the next multiple.
             epoch = step * batch_size // pictures
             wanted = (epoch // self.every + 1) * self.every
             step = max(step + 1, -(-wanted * pictures // batch_size))

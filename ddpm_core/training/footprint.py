@@ -58,6 +58,7 @@ class Arithmetic:
 
     card: bool  # False: a processor
     half: bool
+    graphs: bool = True  # whether such a card records steps; Apple's does not
 
 
 CARD = Arithmetic(card=True, half=False)

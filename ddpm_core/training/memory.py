@@ -126,14 +126,14 @@ def recorded(config: RunConfig, arithmetic: Arithmetic) -> bool:
 
     (Where float16 is all that a card has nothing is recorded, and a little is left over.)
     """
-    return arithmetic.card and config.compile
+    return arithmetic.card and arithmetic.graphs and config.compile
 
 
 def arithmetic(device: torch.device, amp: bool) -> Arithmetic:
     """How `device` will compute."""
     with devices.autocast(device, amp):
         half = device.type in ("cuda", "cpu") and torch.is_autocast_enabled(device.type)
-    return Arithmetic(card=device.type != "cpu", half=half)
+    return Arithmetic(card=device.type != "cpu", half=half, graphs=device.type != "mps")
 
 
 # ---- what fits
@@ -249,7 +249,7 @@ def best_preset(settings: dict[str, Any], device: torch.device) -> str:
 
 
 def free(device: torch.device) -> int:
-    """Bytes that a run could have on `device`, as if this program had nothing on it yet."""
+    """Bytes that a run could have on `device` beside what this program has there now."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         # The driver's part has been taken by now: a run needs no second one.
@@ -257,15 +257,6 @@ def free(device: torch.device) -> int:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     return room.left()
-
-
-def all_of(device: torch.device) -> int:
-    """Bytes of memory that `device` has, used or not."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory()
-    return room.total()
 
 
 def _choices(config: RunConfig) -> Iterator[int]:

@@ -171,6 +171,7 @@ def forecast(
     looking = calls * FORWARD * found.picture
     # A snapshot holds both averages in two bytes a weight: as much as a model file.
     files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
+    needs = memory.needed(config, channels, micro_batch, arithmetic, pictures=on_device)
     return Forecast(
         config=config,
         channels=channels,
@@ -187,10 +188,11 @@ def forecast(
         seconds_per_epoch=pictures / config.batch_size * step_seconds,
         seconds=(steps - step) * step_seconds + looking * (steps - step) / steps,
         first_sample_seconds=min(FIRST_PREVIEW, steps) * step_seconds,
-        memory=memory.needed(config, channels, micro_batch, arithmetic, pictures=on_device),
+        memory=needs,
         arithmetic=arithmetic,
         room=memory.free(device),
-        disk=4 * parameters * files + 2 * 20 * parameters,
+        disk=4 * parameters * files
+        + 2 * (needs.weights + needs.averages + needs.optimizer),  # and two points to resume from
         device=devices.describe(device),
         device_type=device.type,
     )
@@ -201,7 +203,8 @@ def _on_device(config: RunConfig, data_set: int, device: torch.device) -> int:
     free = memory.free(device)
     if device.type != "cpu":
         return memory.on_card(config, data_set, free)
-    return 0 if config.data_on == "disk" or data_set > places.SHARE_OF_MEMORY * free else data_set
+    fits = data_set <= places.SHARE_OF_MEMORY * free
+    return data_set if config.data_on in ("device", "memory") or (config.data_on == "auto" and fits) else 0
 
 
 class Pace(NamedTuple):

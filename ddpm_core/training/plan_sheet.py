@@ -38,8 +38,11 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
         ("steps", f"{plan.steps:,} ({in_words(plan.epochs, 'epoch')} of {plan.steps_per_epoch:.4g} steps)"),
         *([("", f"{plan.step:,} of them made")] if plan.step else []),
         ("pace", f"{plan.images_per_second:.3g} images/s"),
-        ("time", f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} in all"),
-        ("", f"first pictures after {duration(plan.first_sample_seconds)}"),
+        (
+            "time",
+            f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} {'left' if plan.step else 'in all'}",
+        ),
+        *([] if plan.step else [("", f"first pictures after {duration(plan.first_sample_seconds)}")]),
         ("memory", f"{size(needs.total)} of {size(plan.room)} free: {plan.verdict}"),
         *(("", f"{size(bytes_):>8} {name}") for name, bytes_ in pieces if bytes_),
         ("disk", size(plan.disk)),

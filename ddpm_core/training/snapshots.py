@@ -223,9 +223,9 @@ def _read(path: Path, number: int, lengths: tuple[float, float]) -> list[dict[st
     try:
         content = checkpoint.load_snapshot(path)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"the snapshot {path} is damaged or no snapshot: delete it, this run's others do without it."
-        ) from error
+        if not path.exists():
+            raise CheckpointError(f"{path} was dropped meanwhile by its run, which trains on: try again.") from None
+        raise CheckpointError(f"{error} Or delete it: averages are then made without it.") from None
     if content.get("step") != number or content.get("lengths") != list(lengths):
         raise CheckpointError(
             f"{path} is a snapshot of another run or step: delete it, this run's others do without it."

@@ -184,6 +184,12 @@ def test_how_this_processor_computes():
     assert memory.arithmetic(CPU, amp=True) == Arithmetic(card=False, half=devices.bfloat16_pays(CPU))
 
 
+def test_only_nvidias_cards_record_steps():
+    config = preset(size=64, preset="standard")
+    apple = memory.arithmetic(torch.device("mps"), amp=False)
+    assert apple.card and not memory.recorded(config, apple) and memory.recorded(config, FULL)
+
+
 @pytest.mark.parametrize("matrix_units", [False, True])
 def test_what_winograds_way_takes_is_counted_where_it_is_taken(monkeypatch, matrix_units):
     monkeypatch.setattr(devices, "has_matrix_units", lambda: matrix_units)

@@ -40,10 +40,12 @@ def test_steps_time_and_disk_follow_from_the_settings():
     assert result.seconds == pytest.approx(1280 + (4 * 36 + 2 * 64) * 20 / 3 * 0.01)
     assert result.first_sample_seconds == pytest.approx(16 * 64 / 100)
     # Best, final, epochs 10 and 20 as float32 weights, snapshots of steps 256, 512, ... 1792 with two float16 averages
-    # each, and two resume points of five copies each.
-    assert result.disk == 4 * result.parameters * (4 + 7) + 2 * 20 * result.parameters
+    # each, and two resume points: the weights, two averages, and what the optimizer keeps.
+    optimizer = result.memory.optimizer
+    assert 4 * result.parameters < optimizer < 8 * result.parameters  # Muon: one moment for its matrices, else two
+    assert result.disk == 4 * result.parameters * (4 + 7) + 2 * (12 * result.parameters + optimizer)
     without = plan.forecast(preset(epochs=20, batch_size=64, snapshots=False, **ALL), pictures=6400, channels=3)
-    assert without.disk == 4 * result.parameters * 4 + 2 * 20 * result.parameters
+    assert without.disk == 4 * result.parameters * 4 + 2 * (8 * result.parameters + optimizer)
     assert "2,000 steps (20 epochs of 6,400 pictures) in about 22 min at 100 images/s" in result.text
 
 
@@ -116,6 +118,8 @@ def test_pictures_on_the_disk_take_no_memory():
         assert result.memory.pictures == there * 640 * 3 * 32 * 32
     many = plan.forecast(preset(size=256, **ALL), pictures=10**8, channels=3)
     assert many.memory.pictures == 0 and many.data_set > many.room
+    forced = plan.forecast(preset(size=256, data_on="memory", **ALL), pictures=10**8, channels=3)
+    assert forced.memory.pictures == forced.data_set and forced.verdict == "does not fit"
 
 
 def test_the_colour_of_the_pictures_may_be_chosen():
@@ -137,6 +141,9 @@ def test_the_sheet_tells_all_of_it():
     for words in ("standard, 36.3 million weights", "145 MB", "64 pictures a step", "an epoch", "weights", "gradients",
                   "two averages", "feature maps", "disk", "6 GB", "8 GB", "12 GB", "24 GB fits", "10 of them made"):  # fmt: skip
         assert words in text, words
+    assert " left" in text and "in all" not in text and "first pictures" not in text
+    fresh = sheet(plan.forecast(config, pictures=6400, channels=3))
+    assert " in all" in fresh and "first pictures after" in fresh
 
 
 def test_a_large_network_on_a_processor_is_scaled_not_tried():

@@ -81,7 +81,7 @@ def test_without_snapshots_it_says_why(session, listen):
 def test_a_damaged_snapshot_is_one_line_with_its_name(session, run, listen):
     path = run.snapshot_path(512)
     path.write_bytes(path.read_bytes()[:-300])
-    assert "step_512.pt is damaged" in listen.refused(averages.make(session, HOW))
+    assert "step_512.pt is incomplete or damaged" in listen.refused(averages.make(session, HOW))
 
 
 @pytest.mark.parametrize(
