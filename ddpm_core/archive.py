@@ -34,7 +34,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def write(file: BinaryIO, content: dict[str, Any], path: Path) -> None:
-    """Writes archive and seal, then reads them back: the file must hold what left memory. (It may come from the system's cache, not the disk.)"""
+    """Writes archive and seal, then reads them back: the file must hold what left memory. (What is read may come from the system's
+    cache, not the disk.)"""
     through = seal.Hashing(file)
     try:
         torch.save(content, cast(BinaryIO, through))

@@ -136,8 +136,8 @@ def send(few: Tensor, device: torch.device) -> Tensor:
 def mark(images: np.ndarray, labels: bytes = b"", *, whole: bool = False) -> int:
     """A number that is another one for other pictures, or others of their `labels`: their checksum.
 
-    Of a large set, unless it is to be `whole`, that of its shape and of some of its pictures from all over it (64 MiB): it would take
-    seconds, and a cache has been checked when it was opened.
+    Of a large set, unless it is to be `whole`, that of its shape and of 64 MiB of pictures from all over it: it would take seconds,
+    and a cache has been checked when it was opened.
     """
     if whole or images.nbytes <= SMALL:
         return zlib.crc32(labels, zlib.crc32(images.data))

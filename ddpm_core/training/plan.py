@@ -172,6 +172,7 @@ def forecast(
     # A snapshot holds both averages in two bytes a weight: as much as a model file.
     files = 2 + files_of_epochs + (len(snapshots.kept(steps)) if config.snapshots else 0)
     needs = memory.needed(config, channels, micro_batch, arithmetic, pictures=on_device)
+    resume_points = 2 * (needs.weights + needs.averages + needs.optimizer)
     return Forecast(
         config=config,
         channels=channels,
@@ -191,8 +192,7 @@ def forecast(
         memory=needs,
         arithmetic=arithmetic,
         room=memory.free(device),
-        disk=4 * parameters * files
-        + 2 * (needs.weights + needs.averages + needs.optimizer),  # and two points to resume from
+        disk=4 * parameters * files + resume_points,
         device=devices.describe(device),
         device_type=device.type,
     )
@@ -200,11 +200,10 @@ def forecast(
 
 def _on_device(config: RunConfig, data_set: int, device: torch.device) -> int:
     """How many of the data set's bytes wait on `device`, as data/places.py decides."""
-    free = memory.free(device)
     if device.type != "cpu":
-        return memory.on_card(config, data_set, free)
-    fits = data_set <= places.SHARE_OF_MEMORY * free
-    return data_set if config.data_on in ("device", "memory") or (config.data_on == "auto" and fits) else 0
+        return memory.on_card(config, data_set, memory.free(device))
+    place = places.choose(data_set, device) if config.data_on == "auto" else config.data_on
+    return 0 if place == "disk" else data_set
 
 
 class Pace(NamedTuple):

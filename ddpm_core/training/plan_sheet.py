@@ -28,6 +28,7 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
         ("of pictures", needs.pictures),
         ("beside them", needs.beside),
     ]
+    span = "left" if plan.step else "in all"
     found = [
         ("device", plan.device),
         ("", f"torch {torch.__version__}" + (f", CUDA {torch.version.cuda}" if plan.device_type == "cuda" else "")),
@@ -38,10 +39,7 @@ def facts(plan: Forecast) -> list[tuple[str, str]]:
         ("steps", f"{plan.steps:,} ({in_words(plan.epochs, 'epoch')} of {plan.steps_per_epoch:.4g} steps)"),
         *([("", f"{plan.step:,} of them made")] if plan.step else []),
         ("pace", f"{plan.images_per_second:.3g} images/s"),
-        (
-            "time",
-            f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} {'left' if plan.step else 'in all'}",
-        ),
+        ("time", f"{duration(plan.seconds_per_epoch)} an epoch, {duration(plan.seconds)} {span}"),
         *([] if plan.step else [("", f"first pictures after {duration(plan.first_sample_seconds)}")]),
         ("memory", f"{size(needs.total)} of {size(plan.room)} free: {plan.verdict}"),
         *(("", f"{size(bytes_):>8} {name}") for name, bytes_ in pieces if bytes_),
