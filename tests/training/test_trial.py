@@ -19,6 +19,7 @@ from ddpm_core.training.control import Control
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
+from tests.weights import same
 
 CPU = torch.device("cpu")
 
@@ -95,11 +96,6 @@ def stop_at(step):
             control.stop()
 
     return {"control": control, "report": watch}
-
-
-def same(one, other):
-    assert one.keys() == other.keys()
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def saved_by(run):
