@@ -16,9 +16,7 @@ import argparse
 import contextlib
 import json
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +28,7 @@ import psutil
 from PIL import Image
 
 from benchmarks import machine
-from benchmarks.first_minute import STUDIO, ask, chromium, until
+from benchmarks.live_studio import chromium, running_studio, until
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
@@ -85,26 +83,16 @@ def opened(root: Path, run: str) -> Iterator[tuple[Any, psutil.Process]]:
     """A page of a studio that has this one run, and the studio's process."""
     if not (root / "checkpoints" / run).is_dir():
         sys.exit(f"error: {root} has no checkpoints/{run}: train it first, or name another with --run.")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as alone, chromium() as browser:
         for folder in ("checkpoints", "training_progress"):  # nothing is written into the real run
             shutil.copytree(root / folder / run, Path(alone) / folder / run)
-        command = [sys.executable, str(STUDIO), "--port", url.rpartition(":")[2], "--output-dir", alone]
-        studio = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            until(lambda: ask(url) is not None)
+        with running_studio(Path(alone)) as program, contextlib.closing(browser):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(120_000)
-            page.goto(url)
+            page.goto(program.url)
             page.get_by_role("tab", name="Generation").click()
             page.wait_for_function("window.Studio?.how?.values.model")
-            yield page, psutil.Process(studio.pid)
-        finally:
-            browser.close()
-            studio.terminate()
-            studio.wait(60)
+            yield page, psutil.Process(program.process)
 
 
 # ---- the pad

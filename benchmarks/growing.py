@@ -21,13 +21,14 @@ from benchmarks.arguments import SEEDS
 from benchmarks.methods import Ours
 from benchmarks.records import RESULTS, kind_of, write
 from benchmarks.tables.quality import of_growing
-from ddpm_core import checkpoint, devices, seeds
+from ddpm_core import checkpoint, devices
 from ddpm_core.commandline import number
 from ddpm_core.config import PRESETS, preset
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.errors import StudioError
 from ddpm_core.network import growing
+from ddpm_core.training import held_out
 from ddpm_core.training.loss import DiffusionLoss
 
 LOOKS = 24  # times that the held-out loss is taken, evenly over the time
@@ -48,13 +49,6 @@ class HeldOut:
     def __call__(self) -> float:
         network = self.method.state.ema.network.eval()
         return self.loss(network, 0).item()
-
-
-def split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(trained on, held out)."""
-    order = torch.randperm(len(images), generator=seeds.generator("cpu", seed, "held out")).numpy()
-    count = int(HELD_OUT * len(images))
-    return images[np.sort(order[count:])], images[np.sort(order[:count])]
 
 
 def trained(
@@ -85,29 +79,32 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"seed": seed, "device": str(device)}
 
     def pictures(size: int) -> tuple[np.ndarray, np.ndarray]:
-        return split(catalogue.load(options.dataset, size, options.data_dir).images, seed)
+        """(trained on, held out)."""
+        images = catalogue.load(options.dataset, size, options.data_dir).images
+        learned, apart = held_out.split(len(images), HELD_OUT, seed)
+        return images[learned.numpy()], images[apart.numpy()]
 
     small_config = preset(options.dataset, options.from_size, options.preset, **settings)
-    images, held_out = pictures(options.from_size)
+    images, unseen = pictures(options.from_size)
     small = Ours("small", small_config, images, device)
-    small_seen, _ = trained(small, HeldOut(small, held_out), options.minutes)
+    small_seen, _ = trained(small, HeldOut(small, unseen), options.minutes)
     model = checkpoint.Model(
         small_config, small.state.channels, (), small.state.step, 0, 0, None, small.state.ema.network.state_dict()
     )
 
     config = growing.fit(preset(options.dataset, options.size, options.preset, **settings), model.config)
-    images, held_out = pictures(options.size)
+    images, unseen = pictures(options.size)
     if device.type == "cuda":
         Ours("warm-up", config, images, device).step(0.0)  # or scratch alone would pay for compiling
     scratch = Ours("scratch", config, images, device)
-    scratch_seen, seconds = trained(scratch, HeldOut(scratch, held_out), options.minutes)
+    scratch_seen, seconds = trained(scratch, HeldOut(scratch, unseen), options.minutes)
 
     grown = Ours("grown", config, images, device)
     weights = growing.weights(model, grown.state.network, config, grown.state.channels)
     for network in (grown.state.network, *(average.network for average in grown.state.averages)):
         network.load_state_dict(weights)
     goal = scratch_seen[-1]["loss"]
-    grown_seen, grown_seconds = trained(grown, HeldOut(grown, held_out), options.minutes, until=goal)
+    grown_seen, grown_seconds = trained(grown, HeldOut(grown, unseen), options.minutes, until=goal)
     reached = grown_seen[-1]["loss"] <= goal
     return {
         "dataset": options.dataset,

@@ -10,6 +10,7 @@ memory_float32.json.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import multiprocessing
@@ -94,19 +95,15 @@ def memory_of(row: Row, device_name: str) -> dict[str, Any]:
 def pace_of(row: Row, device_name: str, seconds: float, data_dir: Path) -> dict[str, Any]:
     """Images a second, forecast and then measured over a run of about so many seconds."""
     info = catalogue.describe("openmoji", data_dir)
-    forecast = plan.forecast(_on(row.config, device_name), info.pictures, info.channels)
+    forecast = plan.forecast(dataclasses.replace(row.config, device=device_name), info.pictures, info.channels)
     steps = max(8, math.ceil(seconds * forecast.images_per_second / row.config.batch_size))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = _on(row.config, device_name, max_steps=steps, sample_every=1000)
+        wanted = dataclasses.replace(row.config, device=device_name, max_steps=steps, sample_every=1000)
         run, config = new_run(Path(folder), wanted, explicit_name=False)
         trainer.train(run, config, data_dir=data_dir)
         lines = [line for line in run.metrics()[0] if line["step"] > steps / 2]
     measured = statistics.median(line["images_per_second"] for line in lines)
     return {"forecast": round(forecast.images_per_second, 2), "images_per_second": round(measured, 2), "steps": steps}
-
-
-def _on(config: RunConfig, device_name: str, **changes: Any) -> RunConfig:
-    return RunConfig(**{**vars(config), "device": device_name, **changes})
 
 
 def alone(work: Any, *given: Any) -> dict[str, Any]:

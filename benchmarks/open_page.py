@@ -16,7 +16,6 @@ import contextlib
 import json
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ import psutil
 
 from benchmarks import machine
 from benchmarks.arguments import COUNT
-from benchmarks.first_minute import STUDIO, ask, chromium, until
+from benchmarks.live_studio import STUDIO, chromium, running_studio, until
 from benchmarks.records import results_of, write
 from ddpm_core import devices
 from ddpm_core.commandline import number
@@ -46,7 +45,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=COUNT, default=5)
     parser.add_argument("--seconds", type=number(5, 600), default=20, help="of one row in one round")
-    parser.add_argument("--port", type=int, default=7871)
     parser.add_argument("--studio", type=Path, default=STUDIO, help="another version's, to compare with")
     parser.add_argument("--output", type=Path, help="a file instead of the usual one")
     options = parser.parse_args()
@@ -54,7 +52,7 @@ def main() -> None:
     # Of the page and the run, wherever they are.
     commit = machine.commit_of(options.studio.resolve().parent, "ddpm_core", "pages", "assets", "studio.py")
     with tempfile.TemporaryDirectory() as root:
-        rounds = measure(options.studio.resolve(), Path(root), options.port, options.rounds, options.seconds)
+        rounds = measure(options.studio.resolve(), Path(root), options.rounds, options.seconds)
     rows = {row: summary(rounds, row) for row in ROWS}
     for row, seen in rows.items():
         print(
@@ -66,20 +64,12 @@ def main() -> None:
     write(options.output or results_of("open_page", device), found)
 
 
-def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) -> list[dict[str, tuple[float, float]]]:
-    """{row: (steps a second, cores of the browser)} a round, beside one run under `root`."""
-    url = f"http://127.0.0.1:{port}"
-    if ask(url) is not None:
-        sys.exit(f"error: a studio is open at {url} already: add --port.")
-    command = [sys.executable, str(studio), "--port", str(port), "--output-dir", str(root)]
-    program = subprocess.Popen(command, cwd=studio.parent)
-    try:
-        until(lambda: program.poll() is not None or ask(url) is not None)
-        if program.poll() is not None:
-            sys.exit("error: the studio did not start: see above.")
+def measure(program: Path, root: Path, rounds: int, seconds: float) -> list[dict[str, tuple[float, float]]]:
+    """{row: (steps a second, cores of the browser)} a round, beside one run under `root` of the studio at `program`."""
+    with running_studio(root, program) as running:
         with chromium() as browser:
             page = browser.new_page()
-            page.goto(url)
+            page.goto(running.url)
             page.get_by_role("button", name="Start training").click()
             until(lambda: _lines(root) != [])
             browser.close()
@@ -87,16 +77,9 @@ def measure(studio: Path, root: Path, port: int, rounds: int, seconds: float) ->
         found = []
         for round_ in range(rounds):
             order = random.Random(round_).sample(ROWS, len(ROWS))
-            found.append({row: _beside(row, url, root, seconds) for row in order})
+            found.append({row: _beside(row, running.url, root, seconds) for row in order})
             print(json.dumps({row: [round(figure, 3) for figure in found[-1][row]] for row in ROWS}), flush=True)
         return found
-    finally:
-        program.terminate()
-        try:
-            program.wait(60)  # it saves the run
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
 
 
 def summary(rounds: list[dict[str, tuple[float, float]]], row: str) -> dict[str, Any]:

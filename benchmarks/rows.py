@@ -20,7 +20,7 @@ from benchmarks import machine, methods, peers
 from benchmarks.peak import fastest_convolution, flops, synchronize
 from ddpm_core import devices
 from ddpm_core.errors import StudioError
-from ddpm_core.training import recording
+from ddpm_core.training import recording, trial
 
 ENOUGH = 0.5  # of a round's time must be undisturbed; else all of it counts, and the table says so
 # Steps before the first turn. CUDA graphs are tried, recorded, and only then played.
@@ -64,7 +64,7 @@ def broken_promise(method: methods.Method, device: torch.device) -> str | None:
     """Why our trainer, which goes on where something fails, does not do what its row says."""
     if not isinstance(method, methods.Ours):
         return None
-    if method.config.compile and devices.compile_pays(device) and method.state.compiled_from is None:
+    if trial.compiled_later(method.config, device) and method.state.compiled_from is None:
         return "its network could not be compiled"
     if method.state.micro_batch < method.batch_size:
         return "there was not enough memory for a batch in one part"

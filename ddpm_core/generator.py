@@ -27,10 +27,10 @@ from ddpm_core.diffusion import guidance, latents, mixing, objective, samplers, 
 from ddpm_core.errors import UsageError
 from ddpm_core.network import drawing
 from ddpm_core.network.unet import UNet
+from ddpm_core.recipes import MOST_PICTURES
 from ddpm_core.request import ANY_CLASS, How, Told
 from ddpm_core.runs import Run
 
-MOST_PICTURES = 1024  # in one request
 MOST_HANDS = 8  # network calls side by side
 Turn = Callable[[], AbstractContextManager]
 Walk = Callable[..., Iterator["Preview"]]

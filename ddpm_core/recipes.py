@@ -40,6 +40,7 @@ from ddpm_core.pictures import RECIPE_KEY
 VERSION = 1
 WHATS = ("sample", "interpolate", "pad", "redraw", "fill", "compare", "steps", "ema", "trajectory")
 MOST_BYTES = 64 << 20  # of a PNG; our largest are a few MB
+MOST_PICTURES = 1024  # in one request
 _MOST_TEXT = 1 << 20  # of a recipe; 1024 pictures with seed, class and mix are 0.1 MB
 _UNTOUCHED = "Its settings were not taken over."
 
@@ -181,7 +182,6 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == _MODEL.keys() and all(_MODEL[k][0](v) for k, v in value.items())
 
 
-_MOST = 1024  # pictures in one request
 _WORD = _word(r"[a-z0-9][a-z0-9+.-]{0,23}", "a short name")
 _STEPS, _EMA = _whole(1, 1000), _number(0, 1)
 _NONE: tuple[_Check, str] = (lambda value: value is None, "null")
@@ -206,9 +206,9 @@ _FIELDS: dict[str, tuple[_Check, str]] = {
     "interval": _list(_number(0, 1e6), 2, 2),
     "autoguidance": _number(0, 100),
     "young": _whole(0, 2**53),
-    "classes": _list(_or(_whole(0, 99_999), _NONE), 1, _MOST),
-    "seeds": _list(_whole(0, 2**63 - 1), 1, _MOST),
-    "mix": _list(_list(_number(0, 1), 1, 2), 1, _MOST),
+    "classes": _list(_or(_whole(0, 99_999), _NONE), 1, MOST_PICTURES),
+    "seeds": _list(_whole(0, 2**63 - 1), 1, MOST_PICTURES),
+    "mix": _list(_list(_number(0, 1), 1, 2), 1, MOST_PICTURES),
     "ema": _or(_EMA, _list(_EMA, 1, 32)),
     "pictures": _list(_HASH, 1, 2),
     "mask": _HASH,

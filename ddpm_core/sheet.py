@@ -69,11 +69,6 @@ def layout(recipe: dict[str, Any], sheet: np.ndarray) -> tuple[int, int] | None:
     return None
 
 
-def place(recipe: dict[str, Any], index: int) -> tuple[int, int]:
-    """(row, column) of picture `index` on a sheet that is no comparison."""
-    return divmod(index, columns_of(recipe))
-
-
 def _gap(recipe: dict[str, Any], sheet: np.ndarray) -> int:
     """Pixels between its pictures: none where one is alone, as a place on the pad is; the page's where it can be seen through."""
     if recipes.count(recipe) == 1 and sheet.shape[:2] == (recipe["size"], recipe["size"]):

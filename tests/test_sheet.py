@@ -72,10 +72,6 @@ def test_a_sheet_that_is_laid_out_otherwise_is_refused():
         sheet.cut(compared, drawn)
 
 
-def test_where_a_picture_lies():
-    assert [sheet.place(grid(5), index) for index in range(5)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
-
-
 @pytest.mark.parametrize("columns", [1, 2, 4, 6, 7])
 @pytest.mark.parametrize("scale", [1, 3])
 def test_a_grid_of_any_width_there_and_back(columns, scale):
@@ -108,7 +104,6 @@ def test_each_kind_has_its_own_columns():
     story = recipes.compose("trajectory", **MODEL, **HOW, seeds=[1], stops=[1, 2, 4, 5])
     assert [sheet.columns_of(recipe) for recipe in (steps, averages, story, grid(5))] == [3, 2, 4, 3]
     assert [recipes.count(recipe) for recipe in (steps, averages, story)] == [6, 6, 8]
-    assert sheet.place(steps, 4) == (1, 1)
     assert sheet.draw(steps, [noise(6)], 1).size == (3 * 18 + 2, 2 * 18 + 2)
 
 

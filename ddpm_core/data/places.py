@@ -65,15 +65,21 @@ def find(images: np.ndarray, device: torch.device, data_on: str = "auto") -> Pla
 
 def choose(size: int, device: torch.device) -> str:
     """The first place with room for `size` bytes. A processor's memory is its device."""
-    if device.type != "cpu" and size <= SHARE_OF_DEVICE * free_on(device):
+    if device.type != "cpu" and fits_beside(size, free_on(device)):
         return "device"
     return "memory" if size <= SHARE_OF_MEMORY * room.left() else "disk"
 
 
-def free_on(device: torch.device) -> float:
-    """Bytes of graphics memory that nobody has taken yet."""
+def fits_beside(size: int, free: int) -> bool:
+    """Whether pictures of `size` bytes leave a network enough of a card's `free` bytes."""
+    return size <= SHARE_OF_DEVICE * free
+
+
+def free_on(device: torch.device) -> int:
+    """Bytes of a card's memory that nobody uses: what torch has taken there and holds unused counts as well."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
 
 

@@ -27,7 +27,6 @@ def invert(
     levels: Tensor,
     *,
     refinements: int = 2,
-    noise: Tensor | None = None,
     clip: bool = True,
 ) -> Iterator[Step]:
     """The walk of `samplers.ddim(denoise, x, levels, clip=clip)` upwards: from pictures to the noise that it draws them from.
@@ -35,9 +34,6 @@ def invert(
     x0      (B, C, H, W) in [-1, 1]
     levels  the sampler's own, (steps + 1, 2) with falling noise; where the last row is not (1, 0), x0 is the state at
             that row
-    noise   like x0, N(0, 1); with it the walk starts at alpha x0 + sigma noise of the level before (1, 0), instead of
-            at alpha x0. The noise found is then nearer to N(0, 1), but mixtures of it are no better (measured: somewhat
-            darker, see below)
     Yields after every network call, (1 + refinements) steps of them; x is the state at the level being solved, and the
     last x is the noise, of level levels[0]. Holds a few tensors like x0, however many the steps. The same bits alone
     and in a batch.
@@ -45,8 +41,9 @@ def invert(
     The noise of real pictures is not quite N(0, 1): `mixing.mix_inverted` mixes it. (Measured: eight pictures to noise
     and back, mean and worst PSNR, OpenMoji at 32 px after 1,700 training steps on a processor, `Schedule.levels` of 20,
     50 and 100 steps: with two refinements 61 and 55, 85 and 73, 102 and 89 dB; with none 36 and 16, 48 and 20, 56 and
-    32. Sixteen pictures in 20 steps: the noise's standard deviation is 0.76, with a noise to start from 0.91; the
-    brightness of mixtures of four 0.57 and 0.48, of the pictures 0.55.)
+    32. Sixteen pictures in 20 steps: the noise's standard deviation is 0.76, and 0.91 where the walk starts at alpha x0 +
+    sigma noise instead of at alpha x0; but then the brightness of mixtures of four is 0.48 instead of 0.57, and that of the
+    pictures is 0.55.)
     """
     rows = levels.double().flip(0).tolist()
     calls, index = (len(rows) - 1) * (1 + refinements), 0
@@ -58,7 +55,7 @@ def invert(
             x = kept + part * known
         else:  # the last step down gave the belief itself: correct x by what the belief lacks of the picture
             own, kept, part = 1.0, next_alpha * below, -next_alpha
-            x = kept if noise is None else kept + next_sigma * noise
+            x = kept
         before: tuple[Tensor, Tensor] | None = None
         for _ in range(1 + refinements):
             index += 1

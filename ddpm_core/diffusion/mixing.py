@@ -120,20 +120,17 @@ def mix_inverted(noises: Tensor, weights: Tensor) -> Tensor:
     return torch.where(alone, noises[which.indices.to(noises.device)], mixed)
 
 
-def noise_at_sizes(
-    seed: int, sizes: Sequence[int], channels: int = 3, *, base: Tensor | None = None
-) -> dict[int, Tensor]:
+def noise_at_sizes(seed: int, sizes: Sequence[int], channels: int = 3) -> dict[int, Tensor]:
     """{size: float32 (C, size, size)}: one noise for models of several sizes, so that their large shapes agree.
 
     Each is white N(0, 1). Where one size is k times another, k x k pixels of the large one have the mean of the pixel
     they cover, divided by k, as white noise has it; where neither divides the other (64 and 96) this holds for both and
-    their greatest common divisor. `base` (C, S, S) is the noise to start from; left out, it is the seed's own at the
-    smallest of the sizes, so the smallest model draws the picture it always draws for this seed. A size's noise depends
-    on the base, the seed and the size, not on which others were asked for. (Measured: OpenMoji models of 32 and 64 px,
-    trained apart for minutes, 32 pictures each shrunk to 8 x 8: correlation 0.80 from one noise, -0.02 from two.)
+    their greatest common divisor. The smallest size has the seed's own noise, so its model draws the picture it always draws
+    for this seed; the others' depends on that noise, the seed and their size, not on which more were asked for. (Measured:
+    OpenMoji models of 32 and 64 px, trained apart for minutes, 32 pictures each shrunk to 8 x 8: correlation 0.80 from one
+    noise, -0.02 from two.)
     """
-    if base is None:
-        base = latents.noise([seed], (channels, min(sizes), min(sizes)))[0]
+    base = latents.noise([seed], (channels, min(sizes), min(sizes)))[0]
     return {size: _resized(base, size, seed) for size in sizes}
 
 

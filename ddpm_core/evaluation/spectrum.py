@@ -4,11 +4,8 @@ Beside the data's own spectrum a model's shows at one glance what the eye sees l
 on the right), leftover noise (it flattens out), washed-out large shapes (it starts too low). Knows no torch.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
-MOST = 2000  # pictures of a data set that are looked at: their mean is then known to a few percent
 _CHUNK = 64  # pictures transformed at once
 
 
@@ -21,23 +18,8 @@ def radial_power(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frequency, and spectra of 32 and 256 px lie in one chart. The corners beyond half a side, where rings are not whole, are
     left out. White noise is flat; photographs fall about as 1 / frequency^2.
     """
-    return _mean_power([pictures[i : i + _CHUNK] for i in range(0, len(pictures), _CHUNK)])
-
-
-def of_data(images: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray]:
-    """The same of a data set, uint8 (N, C, S, S), may be memory-mapped: of at most `most` pictures from all over it."""
-    count = min(most, len(images))
-    picks = np.linspace(0, len(images) - 1, count).round().astype(int)
-    return _mean_power(images[picks[i : i + _CHUNK]].transpose(0, 2, 3, 1) for i in range(0, count, _CHUNK))
-
-
-def _mean_power(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    total: np.ndarray | float = 0.0
-    count = 0
-    for chunk in chunks:
-        _, height, width, _ = chunk.shape
-        total = total + _power(chunk)
-        count += len(chunk)
+    count, height, width, _ = pictures.shape
+    total = sum(_power(pictures[i : i + _CHUNK]) for i in range(0, count, _CHUNK))
     rings, times = _rings(height, width)
     last = min(height, width) // 2
     inside = np.bincount(rings.ravel(), times.ravel())

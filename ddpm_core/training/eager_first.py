@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddpm_core import devices
 from ddpm_core.errors import StudioError
+from ddpm_core.training import trial
 from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.state import TrainingState
@@ -39,7 +39,7 @@ class EagerFirst:
         self.say = say
         self.control = control or Control()
         self.network: Callable[..., Tensor] = state.network
-        self.compiles = state.config.compile and devices.compile_pays(state.device)
+        self.compiles = trial.compiled_later(state.config, state.device)
 
     def due(self, step: int) -> bool:
         """Whether it would compile at this step."""

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ddpm_core.config import NetworkConfig, RunConfig
-from ddpm_core.network.unet import UNet
+from ddpm_core.network.unet import UNet, attend_by_products
 from ddpm_core.training import optimizer as optimizers
 from ddpm_core.training.muon import Muon
 
@@ -206,7 +206,7 @@ class Autocast(TorchFunctionMode):
             args = _as(torch.float32, args)
         if function is F.scaled_dot_product_attention:
             if not card:
-                return _plain_attention(*args)
+                return attend_by_products(*args)
             if half:
                 return aten._scaled_dot_product_flash_attention(*args)[0]
             return aten._scaled_dot_product_efficient_attention(*args, None, True)[0]
@@ -220,11 +220,3 @@ IN_HALF = {torch.conv2d, F.linear, torch.bmm, torch.matmul, F.scaled_dot_product
 
 def _as(kind: torch.dtype, args: tuple) -> tuple:
     return tuple(value.to(kind) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args)
-
-
-def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """What network/unet.py's `attend` does on a processor."""
-    heads = q.shape[1]
-    q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-    likeness = torch.bmm(q * q.shape[-1] ** -0.5, k.mT).softmax(dim=-1)
-    return torch.bmm(likeness, v).unflatten(0, (-1, heads))

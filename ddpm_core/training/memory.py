@@ -13,7 +13,7 @@ import torch
 
 from ddpm_core import devices, room
 from ddpm_core.config import NETWORKS, SIZES, RunConfig, preset
-from ddpm_core.data.places import SHARE_OF_DEVICE
+from ddpm_core.data import places
 from ddpm_core.network import convolution
 from ddpm_core.training import footprint
 from ddpm_core.training.footprint import Arithmetic
@@ -171,7 +171,7 @@ def fit(config: RunConfig, channels: int, card: int, arithmetic: Arithmetic, dat
 
 def on_card(config: RunConfig, data_set: int, card: int) -> int:
     """How much of a data set of so many bytes waits on a card with `card` bytes free: all or nothing (data/places.py)."""
-    here = config.data_on == "device" or (config.data_on == "auto" and data_set <= SHARE_OF_DEVICE * card)
+    here = config.data_on == "device" or (config.data_on == "auto" and places.fits_beside(data_set, card))
     return data_set if here else 0
 
 
@@ -250,13 +250,10 @@ def best_preset(settings: dict[str, Any], device: torch.device) -> str:
 
 def free(device: torch.device) -> int:
     """Bytes that a run could have on `device` beside what this program has there now."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        # The driver's part has been taken by now: a run needs no second one.
-        return torch.cuda.mem_get_info(device)[0] + unused + ON_A_CARD.bytes
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return room.left()
+    if device.type == "cpu":
+        return room.left()
+    # A card's driver has taken its part by now: a run needs no second one.
+    return places.free_on(device) + (ON_A_CARD.bytes if device.type == "cuda" else 0)
 
 
 def _choices(config: RunConfig) -> Iterator[int]:

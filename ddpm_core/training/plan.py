@@ -14,12 +14,13 @@ from typing import NamedTuple
 import torch
 
 from ddpm_core import devices
-from ddpm_core.config import NETWORKS, SIZES, RunConfig, default_epochs, held_out_count, preset
+from ddpm_core.config import NETWORKS, SIZES, RunConfig, held_out_count, preset
 from ddpm_core.data import places
 from ddpm_core.errors import UsageError
 from ddpm_core.training import cadence, memory, snapshots
 from ddpm_core.training import held_out as unseen
 from ddpm_core.training.footprint import Arithmetic, count
+from ddpm_core.training.length import Length, epochs_begun
 from ddpm_core.training.memory import Fit, Memory
 from ddpm_core.training.previews import FIRST_PREVIEW, grid_sizes
 from ddpm_core.training.rehearsal import Rehearsal
@@ -150,11 +151,8 @@ def forecast(
         found = pace(config, channels, device, micro_batch)
     parameters, flops, _ = count(config.network, config.size, channels)
 
-    epochs = config.epochs or default_epochs(pictures)
-    steps = math.ceil(epochs * pictures / config.batch_size)
-    if config.max_steps and config.max_steps < steps:
-        steps = config.max_steps
-        epochs = math.ceil(steps * config.batch_size / pictures)
+    epochs, steps = Length.of(config, pictures)
+    epochs = min(epochs, epochs_begun(steps, config, pictures))
     step = min(step, steps)
     step_seconds = config.batch_size * found.picture + found.update
 
@@ -199,11 +197,9 @@ def forecast(
 
 
 def _on_device(config: RunConfig, data_set: int, device: torch.device) -> int:
-    """How many of the data set's bytes wait on `device`, as data/places.py decides."""
-    if device.type != "cpu":
-        return memory.on_card(config, data_set, memory.free(device))
+    """How many of the data set's bytes wait on `device`, as data/places.py decides. A processor's memory is its device."""
     place = places.choose(data_set, device) if config.data_on == "auto" else config.data_on
-    return 0 if place == "disk" else data_set
+    return data_set if place == "device" or (place == "memory" and device.type == "cpu") else 0
 
 
 class Pace(NamedTuple):

@@ -1,13 +1,12 @@
 """Everything of a run that comes before its first step. Whatever can fail does so here, and leaves nothing on the disk."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddpm_core import checkpoint, devices
-from ddpm_core.config import RunConfig, default_epochs
+from ddpm_core.config import RunConfig
 from ddpm_core.data import catalogue
 from ddpm_core.data.batches import Batches
 from ddpm_core.data.catalogue import Pictures
@@ -19,6 +18,7 @@ from ddpm_core.training.classes import with_classes
 from ddpm_core.training.control import Control, Stopped
 from ddpm_core.training.gradients import Gradients
 from ddpm_core.training.held_out import HeldOut
+from ddpm_core.training.length import Length, epochs_begun
 from ddpm_core.training.loss import DiffusionLoss
 from ddpm_core.training.state import TrainingState
 
@@ -40,7 +40,7 @@ class Prepared:
 
     def epochs_by(self, step: int) -> int:
         """How many epochs have begun when `step` is made: fewer than planned for a run with a limit of steps."""
-        return min(self.epochs, math.ceil(step * self.config.batch_size / self.batches.pictures))
+        return min(self.epochs, epochs_begun(step, self.config, self.batches.pictures))
 
 
 def prepare(
@@ -53,8 +53,10 @@ def prepare(
     """
     device = devices.choose(config.device)
     devices.keep_freed_memory()
+    model = None
     if config.from_model and not resume:
-        config = growing.fit(config, checkpoint.load_model(config.from_model).config)
+        model = checkpoint.load_model(config.from_model)
+        config = growing.fit(config, model.config)
     found = _read(config, data_dir, control, say)
     config = with_classes(config, found)
     labels, classes = (found.labels, found.classes) if config.class_conditional else (None, ())
@@ -62,10 +64,8 @@ def prepare(
     batches = Batches(
         found.images, config.batch_size, config.seed, device, labels=labels, trained=trained, data_on=config.data_on
     )  # fmt: skip
-    epochs = config.epochs or default_epochs(batches.pictures)
+    epochs, planned_steps = Length.of(config, batches.pictures)
     config = dataclasses.replace(config, epochs=epochs)
-    planned_steps = math.ceil(epochs * batches.pictures / config.batch_size)
-    planned_steps = min(planned_steps, config.max_steps or planned_steps)
     # In a turn: the first weights come from torch's one generator, and a forecast beside draws from there as well.
     with control.turn():
         state = TrainingState(
@@ -76,8 +76,8 @@ def prepare(
     notes = [f"{batches.where.capitalize()}."]
     if resume:
         state.restore(run, notes.append, trial.usual_layout(config, device))
-    elif config.from_model:
-        state.start_from(config.from_model)
+    elif model is not None:
+        state.start_from(model, str(config.from_model))
     total_steps = _last_step(run, state, planned_steps, epochs)
     if state.finish:
         notes.append(f"It was asked to finish, and ends at step {total_steps:,}.")

@@ -154,7 +154,8 @@ class TrainingState:
         """Continues from the resume point; `say` hears when the newest is damaged and the one before serves. `usual_layout`: whether
         weights lie channels-last on this device, for a run that comes from another kind of device.
 
-        Raises `DataError` if the pictures are other ones than it was trained on.
+        Raises `DataError` if the pictures are other ones than it was trained on, CheckpointError if no resume point can be read or
+        its network is another version's.
         """
         saved = checkpoint.load_state(run.state_path, say)
         # (Earlier versions had the whole checksum of a large set.)
@@ -198,9 +199,11 @@ class TrainingState:
         self.loss_sum = saved["loss_sum"].to(self.loss_sum.device)
         self.loss_steps = saved["loss_steps"]
 
-    def start_from(self, path: str) -> None:
-        """Takes a trained model's weights as the start, grown to this run's size. Raises `UsageError` if its trunk is another."""
-        model = checkpoint.load_model(Path(path))
+    def start_from(self, model: checkpoint.Model, path: str) -> None:
+        """Takes the weights of a trained model, read from `path`, as the start, grown to this run's size.
+
+        Raises `UsageError` if its trunk is another, CheckpointError if the weights are not numbers.
+        """
         weights = growing.weights(model, self.network, self.config, self.channels, self.classes)
         for network in (self.network, *(average.network for average in self.averages)):
             checkpoint.load_weights(network, weights, path)

@@ -69,6 +69,7 @@ def choose(state: TrainingState, gradients: Gradients) -> str:
 
 
 def compiled_later(config: RunConfig, device: torch.device) -> bool:
+    """Whether a run starts with the plain network and goes over to a compiled one (eager_first.py)."""
     return config.compile and devices.compile_pays(device)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import ablation, first_hour, first_minute, machine, memory, methods, quality, records
+from benchmarks import ablation, first_hour, live_studio, machine, memory, methods, quality, records
 from ddpm_core.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -170,9 +170,9 @@ def test_first_hour_says_what_is_wrong_in_one_line(monkeypatch, tmp_path):
 
 def test_no_chromium_is_one_line(monkeypatch):
     pytest.importorskip("playwright", reason="playwright comes with requirements-dev.txt")
-    monkeypatch.setattr(first_minute.shutil, "which", lambda name: None)
+    monkeypatch.setattr(live_studio.shutil, "which", lambda name: None)
     with (
         pytest.raises(SystemExit, match="^error: there is no Chromium: apt-get install chromium$"),
-        first_minute.chromium(),
+        live_studio.chromium(),
     ):
         pass

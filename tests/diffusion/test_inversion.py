@@ -117,15 +117,6 @@ def test_the_noise_that_a_picture_was_drawn_from_is_found_again():
     assert (found - noise).abs().max() < 1e-3
 
 
-def test_a_noise_given_to_start_from_is_found():
-    """For one single picture the walk is known: it is the picture and the noise it was given, at every level."""
-    picture, eps = some_pictures(1), latents.noise([4], SHAPE)
-    noise, again = there_and_back(lambda x, alpha, sigma: picture.expand_as(x), picture, smooth_levels(30), noise=eps)
-    assert torch.equal(again, picture)
-    alpha, sigma = smooth_levels(30)[0].tolist()
-    assert (noise - (alpha * picture + sigma * eps)).abs().max() < 1e-4
-
-
 def test_a_staircase_that_ends_before_the_picture_is_walked_from_its_end():
     levels, x = smooth_levels(30)[:-1], latents.noise([1], SHAPE)
     down = last(samplers.ddim(a_gaussian(), x, levels, clip=False))

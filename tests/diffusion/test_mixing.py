@@ -187,15 +187,6 @@ class TestSizes:
         if size > 32:  # two given pixels of every block
             assert abs((within[..., 0] * within[..., 1]).mean().item()) < 5 / math.sqrt(within[..., 0].numel())
 
-    def test_a_given_noise_is_taken_to_every_size(self):
-        base = latents.noise([11], (1, 64, 64))[0]
-        noise = mixing.noise_at_sizes(0, [32, 64, 128, 96], base=base)
-        assert torch.equal(noise[64], base) and {tuple(n.shape) for n in noise.values()} == {
-            (1, size, size) for size in (32, 64, 96, 128)
-        }
-        assert torch.allclose(torch.nn.functional.avg_pool2d(base, 2) * 2, noise[32], atol=2e-6)
-        assert torch.allclose(torch.nn.functional.avg_pool2d(noise[96], 3) * 3, noise[32], atol=2e-6)
-
     def test_the_grey_noise_of_a_colour_noise_is_standard_normal(self):
         colour = latents.noise(range(16), (3, 32, 32))
         grey = mixing.grey(colour)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from ddpm_core.evaluation.spectrum import of_data, radial_power
+from ddpm_core.evaluation.spectrum import radial_power
 
 
 def noise(count=64, size=32, channels=3, seed=0, deviation=30.0):
@@ -105,15 +105,6 @@ def test_the_mean_is_over_all_pictures_however_many_go_at_once():
     pictures = noise(130)
     parts = [radial_power(pictures[i : i + 1])[1] for i in range(130)]
     assert radial_power(pictures)[1] == pytest.approx(np.mean(parts, axis=0))
-
-
-def test_data_are_looked_at_from_all_over(tmp_path):
-    images = noise(90, 16).transpose(0, 3, 1, 2)
-    np.save(tmp_path / "set.npy", images)
-    mapped = np.load(tmp_path / "set.npy", mmap_mode="r")
-    assert of_data(mapped)[1] == pytest.approx(radial_power(images.transpose(0, 2, 3, 1))[1])
-    few = images[[0, 30, 59, 89]].transpose(0, 2, 3, 1)
-    assert of_data(mapped, most=4)[1] == pytest.approx(radial_power(few)[1])
 
 
 def test_sides_may_be_odd_or_differ():

@@ -266,7 +266,7 @@ def test_a_run_with_labels_can_start_from_a_model_without_and_the_reverse(go, ti
     for before, after in ((0.0, 0.3), (0.3, 0.0), (0.3, 0.3)):
         run, _ = go(tiny(name=f"from-{before}-to-{after}", augment=before))
         state = TrainingState(tiny(augment=after), images, CPU)
-        state.start_from(str(run.final_path))
+        state.start_from(checkpoint.load_model(run.final_path), str(run.final_path))
         old = Generator.load(run.final_path, "cpu").network
         for network in (state.network, *(average.network for average in state.averages)):
             torch.testing.assert_close(network.eval()(x, level), old(x, level))
