@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddpm_core import commandline
-from ddpm_core.config import RunConfig, check_name, default_name, preset
+from ddpm_core import commandline, run_name
+from ddpm_core.config import RunConfig, preset
 from ddpm_core.errors import UsageError
 from ddpm_core.training.flags import NO_SETTINGS, parser
 
@@ -33,7 +33,7 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     if settings.get("preset") == "auto":
         del settings["preset"]
     if "name" in given:
-        check_name(given["name"])
+        run_name.check(given["name"])
 
     if given.get("resume"):
         run, config, info = resumed(root, data_dir, given, settings, dataset, size)
@@ -92,7 +92,7 @@ def resumed(
     from ddpm_core.data import catalogue
 
     settings = lasting(settings)
-    name = given.get("name") or default_name(settings.get("dataset", dataset), settings.get("size", size))
+    name = given.get("name") or run_name.default(settings.get("dataset", dataset), settings.get("size", size))
     run, config = resume_run(root, name, settings)
     info = catalogue.describe(config.dataset, data_dir)
 

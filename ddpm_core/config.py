@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ddpm_core import run_name
 from ddpm_core.errors import UsageError
 from ddpm_core.presets import PRESETS, TABLE, recipe
 
@@ -48,9 +49,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "quality": {"sampler": SAMPLERS[0], "steps": DEFAULT_STEPS},
     "fast": {"sampler": SAMPLERS[0], "steps": 10},
 }
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# Windows keeps these file names for devices, with any ending; a run's folder must be able to move there.
-RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))}
 
 
 def _check_whole(name: str, value: Any, low: int, high: int) -> None:
@@ -131,6 +129,48 @@ class NetworkConfig:
 NETWORKS: dict[tuple[str, int], NetworkConfig] = {key: NetworkConfig(**row.network) for key, row in TABLE.items()}
 
 
+# What each setting may be; the flags of the command line offer the same.
+WHOLE: dict[str, tuple[int, int]] = {
+    "size": (8, 1024),
+    "epochs": (1, 10_000_000),
+    "max_steps": (1, 1_000_000_000),
+    "batch_size": (1, 4096),
+    "micro_batch": (1, 4096),
+    "warmup_steps": (0, 1_000_000),
+    "decay_steps": (0, 1_000_000_000),
+    "sample_every": (1, 1_000_000),
+    "checkpoint_every": (1, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
+NUMBERS: dict[str, tuple[float, float]] = {
+    "held_out": (0.0, 0.5),
+    "label_drop": (0.0, 0.9),
+    "adam_beta2": (0.5, 0.99999),
+    "lr": (1e-7, 1.0),
+    "cooldown": (0.0, 1.0),
+    "weight_decay": (0.0, 10.0),
+    "grad_clip": (1e-3, 1e6),
+    "ema_length": (0.01, 0.25),
+    "ema_decay": (0.0, 0.999999),
+    "noise_mean": (-5.0, 5.0),
+    "noise_std": (0.1, 5.0),
+    # Half is the most: at sampling the network hears "nothing was done", and must have heard that often enough.
+    "augment": (0.0, 0.5),
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "crop": CROPS,
+    "background": BACKGROUNDS,
+    "colour": COLOURS,
+    "preset": PRESETS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "prediction": PREDICTIONS,
+    "loss_weight": LOSS_WEIGHTS,
+    "noise_levels": NOISE_LEVELS,
+    "data_on": DATA_PLACES,
+}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Every setting of one training run. Raises `UsageError` (one line, with the fix) for a value that cannot work.
@@ -199,60 +239,29 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", _from_dict(NetworkConfig, self.network, "network."))
-        # Half is the most: at sampling the network hears "nothing was done", and must have heard that often enough.
-        _check_number("augment", self.augment, 0.0, 0.5)
+        for name, whole in WHOLE.items():
+            if not self._left_open(name):
+                _check_whole(name, getattr(self, name), *whole)
+        for name, numbers in NUMBERS.items():
+            if not self._left_open(name):
+                _check_number(name, getattr(self, name), *numbers)
+        for name, choices in CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        for switch in ("amp", "compile", "snapshots", "flip", "class_conditional"):
+            if not isinstance(getattr(self, switch), bool):
+                raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
         if self.augment and not self.network.labels:
             object.__setattr__(self, "network", dataclasses.replace(self.network, labels=AUGMENT_LABELS))
         if not isinstance(self.dataset, str) or not self.dataset.strip():
             raise UsageError("dataset is empty: name a data set (openmoji) or the path of a folder of images.")
         if not self.name:
-            object.__setattr__(self, "name", default_name(self.dataset, self.size))
-        check_name(self.name)
-        _check_whole("size", self.size, 8, 1024)
+            object.__setattr__(self, "name", run_name.default(self.dataset, self.size))
+        run_name.check(self.name)
         if self.size % self.network.stride:
             raise UsageError(
                 f"size {self.size} does not fit this network: choose a multiple of {self.network.stride},"
                 f" for example {_round_to(self.size, self.network.stride)}."
             )
-        if self.epochs is not None:
-            _check_whole("epochs", self.epochs, 1, 10_000_000)
-        if self.max_steps is not None:
-            _check_whole("max_steps", self.max_steps, 1, 1_000_000_000)
-        _check_choice("crop", self.crop, CROPS)
-        _check_choice("background", self.background, BACKGROUNDS)
-        _check_choice("colour", self.colour, COLOURS)
-        _check_number("held_out", self.held_out, 0.0, 0.5)
-        _check_whole("batch_size", self.batch_size, 1, 4096)
-        if self.micro_batch is not None:
-            _check_whole("micro_batch", self.micro_batch, 1, 4096)
-        _check_number("label_drop", self.label_drop, 0.0, 0.9)
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        _check_number("adam_beta2", self.adam_beta2, 0.5, 0.99999)
-        _check_number("lr", self.lr, 1e-7, 1.0)
-        _check_number("cooldown", self.cooldown, 0.0, 1.0)
-        _check_whole("warmup_steps", self.warmup_steps, 0, 1_000_000)
-        _check_whole("decay_steps", self.decay_steps, 0, 1_000_000_000)
-        _check_number("weight_decay", self.weight_decay, 0.0, 10.0)
-        _check_number("grad_clip", self.grad_clip, 1e-3, 1e6)
-        _check_number("ema_length", self.ema_length, 0.01, 0.25)
-        if self.ema_decay is not None:
-            _check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
-        _check_choice("preset", self.preset, PRESETS)
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("prediction", self.prediction, PREDICTIONS)
-        _check_choice("loss_weight", self.loss_weight, LOSS_WEIGHTS)
-        _check_choice("noise_levels", self.noise_levels, NOISE_LEVELS)
-        if self.noise_mean is not None:
-            _check_number("noise_mean", self.noise_mean, -5.0, 5.0)
-        if self.noise_std is not None:
-            _check_number("noise_std", self.noise_std, 0.1, 5.0)
-        _check_whole("sample_every", self.sample_every, 1, 1_000_000)
-        _check_whole("checkpoint_every", self.checkpoint_every, 1, 1_000_000)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
-        _check_choice("data_on", self.data_on, DATA_PLACES)
-        for switch in ("amp", "compile", "snapshots", "flip", "class_conditional"):
-            if not isinstance(getattr(self, switch), bool):
-                raise UsageError(f"{switch} is {getattr(self, switch)!r}: it must be true or false.")
         if self.loss_weight == "balanced" and self.noise_levels != "log-normal":
             raise UsageError(
                 f'loss_weight "balanced" is for log-normal noise levels, not {self.noise_levels}: choose min-snr or simple.'
@@ -265,6 +274,9 @@ class RunConfig:
             raise UsageError(f"device is {self.device!r}: choose auto, cpu, cuda, cuda:0 or mps.")
         if self.from_model is not None and (not isinstance(self.from_model, str) or not self.from_model):
             raise UsageError(f"from_model is {self.from_model!r}: it must be the path of a model file.")
+
+    def _left_open(self, name: str) -> bool:
+        return getattr(self, name) is None and getattr(type(self), name) is None
 
     @property
     def log_normal(self) -> tuple[float, float]:
@@ -328,32 +340,6 @@ def held_out_count(pictures: int, share: float) -> int:
 def default_epochs(pictures: int) -> int:
     """Passes over the data when nobody chose: 50 as in the guide, or as many as show the network a million pictures."""
     return max(50, math.ceil(1_000_000 / max(1, pictures)))
-
-
-def default_name(dataset: str, size: int) -> str:
-    """`cifar10`, 64 -> `cifar10_64x64`; a folder's path gives its last part, with unusual letters made plain."""
-    last = re.split(r"[/\\]", dataset.strip().rstrip("/\\"))[-1]
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", last).strip("-._").lower()[:48] or "pictures"
-    return f"{slug}_{size}x{size}"
-
-
-def check_name(name: str) -> None:
-    """Raises `UsageError` unless `name` can be a run's folder on every system."""
-    if (
-        not isinstance(name, str)
-        or not NAME_PATTERN.fullmatch(name)
-        or name.endswith(".")
-        or name.split(".")[0].lower() in RESERVED_NAMES
-    ):
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", str(name)).strip("-._")[:64].rstrip(".")
-        hint = (
-            f", for example {slug!r}"
-            if NAME_PATTERN.fullmatch(slug) and slug.split(".")[0].lower() not in RESERVED_NAMES
-            else ""
-        )
-        raise UsageError(
-            f"{str(name)[:80]!r} cannot name a run: use 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit{hint}."
-        )
 
 
 def _from_dict(cls: type, values: Any, prefix: str) -> Any:

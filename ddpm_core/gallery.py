@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddpm_core import atomic, own_pictures, recipes, sheet
-from ddpm_core.config import NAME_PATTERN, check_name
+from ddpm_core import atomic, own_pictures, recipes, run_name, sheet
 from ddpm_core.errors import DataError, UsageError
 from ddpm_core.recipes import read_recipe
 from ddpm_core.runs import Run
@@ -254,7 +253,7 @@ def _parts(key: Any) -> tuple[str, str]:
     run, _, name = str(key).partition("/")
     if not _NAME.fullmatch(name):
         raise UsageError("this is no picture of the gallery: choose one from the list.")
-    check_name(run)
+    run_name.check(run)
     return run, name
 
 
@@ -265,7 +264,7 @@ def _runs(samples: Path) -> list[str]:
             names = [folder.name for folder in folders if folder.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return [name for name in names if NAME_PATTERN.fullmatch(name) and not (samples / name / FOLDER).is_symlink()]
+    return [name for name in names if run_name.PATTERN.fullmatch(name) and not (samples / name / FOLDER).is_symlink()]
 
 
 def _names(folder: Path) -> Iterator[str]:

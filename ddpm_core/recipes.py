@@ -32,8 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpm_core import seal
-from ddpm_core.config import check_name
+from ddpm_core import run_name, seal
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.pictures import RECIPE_KEY
 
@@ -172,7 +171,7 @@ def _or(one: tuple[_Check, str], other: tuple[_Check, str]) -> tuple[_Check, str
 
 def _is_run(value: Any) -> bool:
     try:
-        check_name(value)
+        run_name.check(value)
     except UsageError:
         return False
     return True

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddpm_core import atomic
-from ddpm_core.config import RunConfig, check_name
+from ddpm_core import atomic, run_name
+from ddpm_core.config import RunConfig
 from ddpm_core.errors import CheckpointError, RunInUseError, UsageError
 
 ALIVE = ("preparing", "running", "paused")
@@ -66,7 +66,7 @@ class Run:
     """The files of the run `name` under `root`. Making this object touches nothing; `UsageError` if the name cannot be one."""
 
     def __init__(self, root: Path | str, name: str) -> None:
-        check_name(name)
+        run_name.check(name)
         self.root = Path(root)
         self.name = name
         self.checkpoints = self.root / "checkpoints" / name

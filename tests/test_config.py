@@ -12,9 +12,7 @@ from ddpm_core.config import (
     SIZES,
     NetworkConfig,
     RunConfig,
-    check_name,
     default_epochs,
-    default_name,
     preset,
 )
 from ddpm_core.errors import UsageError
@@ -225,66 +223,6 @@ def test_settings_of_an_older_version_get_todays_defaults():
     values = json.loads(RunConfig(epochs=3).to_json())
     del values["grad_clip"]
     assert RunConfig.from_json(json.dumps(values)) == RunConfig(epochs=3)
-
-
-# ---- names
-
-
-@pytest.mark.parametrize(
-    ("dataset", "size", "name"),
-    [
-        ("cifar10", 64, "cifar10_64x64"),
-        ("openmoji:food-drink", 32, "openmoji-food-drink_32x32"),
-        ("/home/me/My Cats/", 64, "my-cats_64x64"),
-        ("C:\\Pictures\\Cats", 64, "cats_64x64"),
-        ("猫", 64, "pictures_64x64"),
-        ("..", 32, "pictures_32x32"),
-        ("x" * 300, 256, "x" * 48 + "_256x256"),
-        ("con", 32, "con_32x32"),
-    ],
-)
-def test_a_run_is_named_after_its_data(dataset, size, name):
-    assert default_name(dataset, size) == name
-    check_name(name)
-    assert RunConfig(dataset=dataset, size=size).name == name
-
-
-@pytest.mark.parametrize("name", ["a", "A.b_c-9", "x" * 64, "9", "console", "com10"])
-def test_good_names(name):
-    check_name(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "../x",
-        "a/b",
-        "a\\b",
-        "-x",
-        "x.",
-        "CON",
-        "nul.txt",
-        "com1",
-        "x" * 65,
-        "a b",
-        "a\n",
-        "<b>",
-        "é",
-        None,
-        7,
-    ],
-)
-def test_bad_names(name):
-    assert "cannot name a run" in refused(check_name, name)
-
-
-def test_a_bad_name_gets_a_good_proposal():
-    assert "'my-cats'" in refused(check_name, "my cats")
-    assert "for example" not in refused(check_name, "///")
-    assert "for example" not in refused(check_name, "con")
 
 
 def test_small_sets_are_seen_more_often():

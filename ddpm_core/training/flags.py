@@ -1,7 +1,7 @@
 """The flags of train.py and train_high_res.py, with the help that a newcomer reads first. Imports no torch: --help is there at once."""
 
 from ddpm_core.commandline import Parser, number, one_of, whole
-from ddpm_core.config import BACKGROUNDS, COLOURS, CROPS, DATA_PLACES, PRESETS, SIZES
+from ddpm_core.config import BACKGROUNDS, COLOURS, CROPS, DATA_PLACES, NUMBERS, PRESETS, SIZES, WHOLE
 
 EXAMPLES = """\
 examples:
@@ -76,19 +76,19 @@ def parser(dataset: str, size: int) -> Parser:
     long = flags.add_argument_group("how long")
     long.add_argument(
         "--epochs",
-        type=whole(1, 10_000_000),
+        type=whole(*WHOLE["epochs"]),
         metavar="N",
         help="passes over the pictures (default: 50, more for a small set)",
     )
     long.add_argument(
         "--max-steps",
-        type=whole(0, 1_000_000_000),
+        type=whole(0, WHOLE["max_steps"][1]),
         metavar="N",
         help="stop after this many steps even so; 0: no limit, also for a run that had one (default)",
     )
     long.add_argument(
         "--cooldown",
-        type=number(0.0, 1.0),
+        type=number(*NUMBERS["cooldown"]),
         metavar="SHARE",
         help="over this last share of the run the learning rate falls to zero, for example 0.2;"
         " with --resume and --max-steps it brings a run to a good end (default: 0)",
@@ -135,14 +135,14 @@ def _rare(flags: Parser) -> None:
     )
     pictures.add_argument(
         "--augment",
-        type=number(0.0, 0.5),
+        type=number(*NUMBERS["augment"]),
         metavar="P",
         help="for small sets: also learn from mirrored, turned, scaled and shifted pictures, each with this chance;"
         " the network is told, and draws them as they were. Try 0.12 (default: 0)",
     )
     pictures.add_argument(
         "--held-out",
-        type=number(0.0, 0.5),
+        type=number(*NUMBERS["held_out"]),
         metavar="SHARE",
         help="pictures that are never trained on; they tell learning from learning by heart (default: 0.05)",
     )
@@ -153,7 +153,7 @@ def _rare(flags: Parser) -> None:
     )
     pictures.add_argument(
         "--label-drop",
-        type=number(0.0, 0.9),
+        type=number(*NUMBERS["label_drop"]),
         metavar="SHARE",
         help="pictures whose class is not told, so that pictures can be made without one, too, and guided (0: they cannot;"
         " default: 0.1)",
@@ -161,11 +161,16 @@ def _rare(flags: Parser) -> None:
 
     recipe = flags.add_argument_group("the recipe, if you know better")
     recipe.add_argument(
-        "--batch-size", type=whole(1, 4096), metavar="N", help="pictures in one step (default: the preset's)"
+        "--batch-size",
+        type=whole(*WHOLE["batch_size"]),
+        metavar="N",
+        help="pictures in one step (default: the preset's)",
     )
-    recipe.add_argument("--lr", type=number(1e-7, 1.0), metavar="RATE", help="learning rate (default: the preset's)")
     recipe.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), metavar="N", help="the same seed gives the same run (default: 0)"
+        "--lr", type=number(*NUMBERS["lr"]), metavar="RATE", help="learning rate (default: the preset's)"
+    )
+    recipe.add_argument(
+        "--seed", type=whole(*WHOLE["seed"]), metavar="N", help="the same seed gives the same run (default: 0)"
     )
     recipe.add_argument(
         "--no-snapshots", dest="snapshots", action="store_false", help="keep no small copies of the weight averages"
@@ -175,7 +180,7 @@ def _rare(flags: Parser) -> None:
     machine.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     machine.add_argument(
         "--micro-batch",
-        type=whole(1, 4096),
+        type=whole(*WHOLE["micro_batch"]),
         metavar="N",
         help="pictures in memory at once; a step adds up as many of these as its batch has (default: as many as fit)",
     )

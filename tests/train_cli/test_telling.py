@@ -5,7 +5,8 @@ import json
 import torch
 
 import train_high_res
-from ddpm_core.config import default_name, preset
+from ddpm_core import run_name
+from ddpm_core.config import preset
 from ddpm_core.runs import Run, Status
 from tests.train_cli.line import everything
 
@@ -79,7 +80,7 @@ def test_a_run_without_a_name_is_named_after_its_pictures(here, one_thread, caps
         assert f"{name}: " in capsys.readouterr().out
         assert json.loads((here / "my runs/training_progress" / name / "config.json").read_text())["name"] == name
     assert sorted(path.name for path in here.iterdir()) == ["my runs", "sets"]
-    assert default_name("../dots", 32) == "dots_32x32"
+    assert run_name.default("../dots", 32) == "dots_32x32"
 
 
 def test_a_model_is_named_only_where_there_is_one(tmp_path, capsys):
