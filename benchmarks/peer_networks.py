@@ -65,9 +65,13 @@ def scale(size: int, device: torch.device | str) -> Scale:
     return MIDDLE if size < 128 else LARGE
 
 
-def diffusers_network(channels: int, size: int = 32, device: torch.device | str = "cpu") -> nn.Module:
-    """diffusers' UNet2DModel, as large as `scale` says for `device`; attention on the last level but one."""
+def diffusers_network(
+    channels: int, size: int = 32, device: torch.device | str = "cpu", width: int | None = None
+) -> nn.Module:
+    """diffusers' UNet2DModel, as large as `scale` says for `device`, or with `width` channels in its first level and the others in
+    proportion; attention on the last level but one. (Its norms want multiples of 32.)"""
     levels = scale(size, device).diffusers
+    levels = tuple(level * (width or levels[0]) // levels[0] for level in levels)
     down, up = ["DownBlock2D"] * len(levels), ["UpBlock2D"] * len(levels)
     down[-2], up[1] = "AttnDownBlock2D", "AttnUpBlock2D"
     return diffusers_package().UNet2DModel(
@@ -81,10 +85,12 @@ def diffusers_network(channels: int, size: int = 32, device: torch.device | str 
     )
 
 
-def lucidrains_network(channels: int, size: int = 32, device: torch.device | str = "cpu") -> nn.Module:
-    """denoising-diffusion-pytorch's Unet, as large as `scale` says for `device`."""
-    _, width, multipliers = scale(size, device)
-    return lucidrains_package().Unet(width, dim_mults=multipliers, channels=channels, flash_attn=False)
+def lucidrains_network(
+    channels: int, size: int = 32, device: torch.device | str = "cpu", width: int | None = None
+) -> nn.Module:
+    """denoising-diffusion-pytorch's Unet, as large as `scale` says for `device`, or `width` wide."""
+    _, usual, multipliers = scale(size, device)
+    return lucidrains_package().Unet(width or usual, dim_mults=multipliers, channels=channels, flash_attn=False)
 
 
 def _log_sigmas(table: str) -> Tensor:

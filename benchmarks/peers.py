@@ -3,10 +3,11 @@
 Each peer trains with its own package's network, noise table, loss and optimizer, in the loop that package ships (diffusers'
 examples/unconditional_image_generation/train_unconditional.py with --use_ema; denoising-diffusion-pytorch's Trainer), less what
 only costs time here: accelerate's wrappers, progress bars, and reading files. Tuned means bfloat16 where the device is good at
-it, a batch twice as large, ten times the learning rate, a short warm-up, v-prediction, our weight average, fused updates, and
-pictures by the sampler that ours are drawn by (DPM-Solver++ of second order, beliefs clipped to [-1, 1]). A tuned peer's key may
-name its learning rate, `diffusers_tuned@0.002`: so a better one can be looked for. (torch.compile, flash attention and weights
-in channels-last order gained them at most 3 % on a processor, and compiling took 200 s.)
+it, a batch twice as large, ten times the learning rate, a short warm-up, a cosine down to zero at the run's end, v-prediction, our
+weight average, fused updates, and pictures by the sampler that ours are drawn by (DPM-Solver++ of second order, beliefs clipped
+to [-1, 1]). A tuned peer's key may name its learning rate, its batch and how wide its network is, `diffusers_tuned@0.002x16w32`: so
+better ones can be looked for. (torch.compile, flash attention and weights in channels-last order gained them at most 3 % on a
+processor, and compiling took 200 s.)
 
 On a graphics card tuned also means weights in channels-last order, torch.compile, the batch of our `standard` preset at that size,
 and in the throughput table cuDNN's search for its fastest kernels (rows.py). `..._graphs` compiles with mode="reduce-overhead",
@@ -17,8 +18,11 @@ Two controls tell the network's part from the recipe's: our network with diffuse
 and diffusers' network with ours (`Levelled`, a network like `UNet`).
 """
 
+import contextlib
 import copy
+import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -97,6 +101,15 @@ class _Fastest:
         """Of the step before nothing is needed any more: its CUDA graphs' memory is free."""
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
+
+
+def share_of_rate(step: int, warmup_steps: int, total_steps: int) -> float:
+    """diffusers' cosine with warm-up, down to zero at `total_steps`: which may be told anew on the way, as a run that ends by the
+    clock knows better and better how many there will be."""
+    if step < warmup_steps:
+        return step / warmup_steps
+    through = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, through)))
 
 
 class DiffusersRecipe:
@@ -182,12 +195,7 @@ class DiffusersRecipe:
         return loss.detach()
 
     def _share_of_rate(self, step: int) -> float:
-        """diffusers' cosine with warm-up, down to zero at `total_steps`: which may be told anew on the way, as a run that ends by the
-        clock knows better and better how many there will be."""
-        if step < self.warmup_steps:
-            return step / self.warmup_steps
-        through = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, through)))
+        return share_of_rate(step, self.warmup_steps, self.total_steps)
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, seed: int) -> Tensor:
@@ -208,7 +216,8 @@ class LucidrainsRecipe:
     """denoising-diffusion-pytorch: its Unet, its GaussianDiffusion and the loop of its Trainer.
 
     Defaults: float32, batch 16, Adam with lr 1e-4 and betas (0.9, 0.99), gradients clipped at 1, v-prediction on the sigmoid
-    table, its EMA of 0.995 every ten steps. (Its Trainer also mirrors pictures; letters would suffer, so nobody does here.)
+    table, its EMA of 0.995 every ten steps. (Its Trainer also mirrors pictures; letters would suffer, so nobody does here.) Its
+    Trainer keeps the rate as it is; tuned, it falls as diffusers' does.
     """
 
     def __init__(
@@ -221,6 +230,7 @@ class LucidrainsRecipe:
         batch_size: int | None = None,
         lr: float | None = None,
         total_steps: int = 100_000,
+        width: int | None = None,
         ema_length: float = 0.1,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -230,7 +240,7 @@ class LucidrainsRecipe:
         self.tuned = self.amp = tuned
         self.device = torch.device(device)
         self.batch_size = batch_size or (tuned_batch(shape[1], self.device) if tuned else 16)
-        unet = lucidrains_network(shape[0], shape[1], self.device)
+        unet = lucidrains_network(shape[0], shape[1], self.device, width)
         self.diffusion = package.GaussianDiffusion(unet, image_size=shape[1]).to(self.device)
         self.fastest = _Fastest(self.network, tuned and on_a_card(self.device), graphs)
         self.lr = lr or (1e-3 if tuned else 1e-4)
@@ -267,9 +277,9 @@ class LucidrainsRecipe:
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.diffusion.parameters(), 1.0)
         self.steps_made += 1
-        if self.steps_made <= self.warmup_steps:
+        if self.tuned:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.lr * self.steps_made / self.warmup_steps
+                group["lr"] = self.lr * share_of_rate(self.steps_made, self.warmup_steps, self.total_steps)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -301,8 +311,8 @@ class LucidrainsRecipe:
 
 
 def _diffusers_peer(tuned: bool, graphs: bool = False) -> Callable[..., Peer]:
-    def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
-        network = Sampled(diffusers_network(shape[0], shape[1], settings.get("device", "cpu")))
+    def make(shape: tuple[int, int, int], width: int | None = None, **settings: Any) -> Peer:
+        network = Sampled(diffusers_network(shape[0], shape[1], settings.get("device", "cpu"), width))
         name = f"diffusers, {_manner(tuned, graphs)}"
         return DiffusersRecipe(name, network, shape, tuned=tuned, graphs=graphs, **settings)
 
@@ -322,9 +332,10 @@ def _manner(tuned: bool, graphs: bool) -> str:
 
 
 def _our_network_their_recipe(tuned: bool) -> Callable[..., Peer]:
-    def make(shape: tuple[int, int, int], **settings: Any) -> Peer:
+    def make(shape: tuple[int, int, int], width: int | None = None, **settings: Any) -> Peer:
         name = "our full-resolution network, diffusers' recipe" + (" tuned" if tuned else "")
-        return DiffusersRecipe(name, Timed(UNet(FULL_RESOLUTION, shape[0])), shape, tuned=tuned, **settings)
+        network = dataclasses.replace(FULL_RESOLUTION, width=width or FULL_RESOLUTION.width)
+        return DiffusersRecipe(name, Timed(UNet(network, shape[0])), shape, tuned=tuned, **settings)
 
     return make
 
@@ -342,8 +353,8 @@ PEERS: dict[str, Callable[..., Peer]] = {
 
 
 def make(key: str, shape: tuple[int, int, int], *, seed: int = 0, **settings: Any) -> Peer:
-    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above. `@`, a learning rate
-    and, after an x, a batch may follow the key.
+    """The peer `key` of `PEERS` for pictures of `shape` (C, H, W); `settings` are those of its recipe above. What `split_tuning`
+    knows may follow the key.
 
     Raises `UsageError` for an unknown key, and with the pip command where its package is missing.
     """
@@ -352,28 +363,34 @@ def make(key: str, shape: tuple[int, int, int], *, seed: int = 0, **settings: An
         raise UsageError(f"there is no peer {key!r}: choose one of {', '.join(PEERS)}.")
     torch.manual_seed(seed)
     peer = PEERS[name](shape, **tuning, **settings)
-    words = {"lr": "rate", "batch_size": "batch"}
+    words = {"lr": "rate", "batch_size": "batch", "width": "width"}
     peer.name += "".join(f", {words[what]} {value:g}" for what, value in tuning.items())
     return peer
 
 
+TUNING = re.compile(r"(?P<lr>[^xw]+)(?:x(?P<batch_size>\d+))?(?:w(?P<width>\d+))?")
+
+
 def split_tuning(key: str) -> tuple[str, dict[str, Any]]:
-    """`diffusers_tuned@0.002x16` -> (`diffusers_tuned`, {"lr": 0.002, "batch_size": 16}); the batch may be left out, or both.
+    """`diffusers_tuned@0.002x16w32` -> (`diffusers_tuned`, {"lr": 0.002, "batch_size": 16, "width": 32}): a learning rate, a batch,
+    and the channels of the network's first level, the others' in proportion. All, or the last, or the last two may be left out.
 
     Raises `UsageError` where they are no numbers that can be meant.
     """
     name, sign, tuning = key.partition("@")
     if not sign:
         return name, {}
-    rate, times, batch = tuning.partition("x")
-    try:
-        found = {"lr": float(rate), **({"batch_size": int(batch)} if times else {})}
-    except ValueError:
-        found = {"lr": math.nan}
-    if not (0 < found["lr"] < 1 and 1 <= found.get("batch_size", 1) <= 4096):
+    found: dict[str, Any] = {}
+    if read := TUNING.fullmatch(tuning):
+        with contextlib.suppress(ValueError):
+            found = {"lr": float(read["lr"])}
+        found |= {what: int(read[what]) for what in ("batch_size", "width") if read[what]}
+    if not (
+        0 < found.get("lr", 0) < 1 and 1 <= found.get("batch_size", 1) <= 4096 and 8 <= found.get("width", 8) <= 2048
+    ):
         raise UsageError(
-            f"in {key!r} a learning rate between 0 and 1 must follow the @, and after an x a batch if you like,"
-            f" as in {name}@0.002 or {name}@0.002x16."
+            f"in {key!r} a learning rate between 0 and 1 must follow the @; if you like, an x with a batch and a w with the first"
+            f" level's channels, as in {name}@0.002, {name}@0.002x16 or {name}@0.002x16w32."
         )
     return name, found
 

@@ -138,17 +138,26 @@ def test_a_tuned_peers_rate_and_warm_up(key, images):
         rates.append(peer.optimizer.param_groups[0]["lr"])
     # The warm-up is a tenth of the run, two steps here. (diffusers' scheduler sets the rate of the step to come.)
     assert max(rates) == pytest.approx(0.002, rel=0.02) and rates[0] == pytest.approx(0.001)
-    peer = peers.make(f"{key}@0.002x16", SHAPE)
-    assert peer.batch_size == 16 and peer.name.endswith("tuned, rate 0.002, batch 16")
+    peer.total_steps = 4  # the clock knows better now
+    peer.step(torch.tensor(images[:2]))
+    assert peer.optimizer.param_groups[0]["lr"] == pytest.approx(0)
+    as_it_is = peers.make(f"{key}", SHAPE).network_parameters
+    peer = peers.make(f"{key}@0.002x16w32", SHAPE)
+    assert peer.batch_size == 16 and peer.name.endswith("tuned, rate 0.002, batch 16, width 32")
+    assert 0.2 < peer.network_parameters / as_it_is < 0.3
+    assert peer.step(torch.tensor(images[:2])).isfinite()
 
 
 @pytest.mark.parametrize(
     "key",
     ["diffusers_tuned@", "diffusers_tuned@fast", "lucidrains_tuned@0", "lucidrains_tuned@-1", "lucidrains_tuned@0.001x",
-     "lucidrains_tuned@0.001x0", "lucidrains_tuned@0.001x1.5"],
+     "lucidrains_tuned@0.001x0", "lucidrains_tuned@0.001x1.5", "lucidrains_tuned@0.001w4", "lucidrains_tuned@0.001w32x16",
+     "lucidrains_tuned@x16"],
 )  # fmt: skip
-def test_a_rate_or_batch_that_is_none_is_refused(key):
-    with pytest.raises(UsageError, match="a learning rate between 0 and 1 must follow the @, and after an x a batch"):
+def test_a_rate_a_batch_or_a_width_that_is_none_is_refused(key):
+    with pytest.raises(
+        UsageError, match="a learning rate between 0 and 1 must follow the @; if you like, an x with a batch"
+    ):
         peers.make(key, SHAPE)
 
 
