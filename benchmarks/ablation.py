@@ -39,7 +39,12 @@ def run(
     """Trains one variant until it has seen `options.images` pictures, and judges what it draws."""
     device = machine.device_of(options.device)
     config = _config(variant, options, seed)
-    title = VARIANTS[variant][0] if variant != "base" or options.preset == "cpu" else f"`{options.preset}` as it is"
+    title = VARIANTS[variant][0]
+    if variant == "base" and (options.preset, options.network) != (
+        "cpu",
+        "",
+    ):  # (a variant's network has the weights of its time)
+        title = f"`{options.preset}` as it is{', all noise levels alike' if options.network else ''}"
     method = Ours(title, config, images, device)
     steps = -(-options.images // config.batch_size)
     seconds, losses = [], []

@@ -31,7 +31,7 @@ def running_studio(root: Path, program: Path = STUDIO) -> Iterator[Studio]:
         port = str(probe.getsockname()[1])
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, str(program), "--port", port, "--output-dir", str(root)]
-    running = subprocess.Popen(command, cwd=program.parent)
+    running = subprocess.Popen(command, cwd=program.parent, stdout=subprocess.DEVNULL)  # errors go to stderr
     try:
         until(lambda: running.poll() is not None or serves(url))
         if running.poll() is not None:

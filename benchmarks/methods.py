@@ -29,7 +29,7 @@ from ddpm_core.training.steps import Steps
 
 OURS = {f"ours-{name}": name for name in PRESETS}
 _SAMPLE_SEED = 1_000_000  # far from the seeds of training
-# All rows of `quality` and of `ablation` are drawn by this one, the tuned peers' too.
+# All rows of ours in `quality` and in `ablation` are drawn by this one, and the tuned peers'.
 COMMON_SAMPLER = "dpm++2m"
 
 

@@ -1,6 +1,7 @@
 """The peers' networks, and each side's in the other's clothes.
 
-On a card they have about as many weights as our `standard` preset at that size; on a processor they are the same at every size.
+On a card they have about as many weights as our `standard` preset at that size, at 256 px half as many; on a processor they are the
+same at every size.
 """
 
 from typing import Any, NamedTuple

@@ -11,8 +11,8 @@ processor, and compiling took 200 s.)
 
 On a graphics card tuned also means weights in channels-last order, torch.compile, the batch of our `standard` preset at that size,
 and in the throughput table cuDNN's search for its fastest kernels (rows.py). `..._graphs` compiles with mode="reduce-overhead",
-which plays a step's launches from CUDA graphs: what a demanding user tries next. There the peers' networks have about as many
-weights as our `standard` preset at that size; on a processor they are the same at every size.
+which plays a step's launches from CUDA graphs: what a demanding user tries next. How large the peers' networks are there, says
+peer_networks.py.
 
 Two controls tell the network's part from the recipe's: our network with diffusers' recipe (`DiffusersRecipe` around `Timed`),
 and diffusers' network with ours (`Levelled`, a network like `UNet`).

@@ -131,8 +131,8 @@ def main() -> None:
             path = path.with_stem(f"{path.stem}_{options.size}")
         keys = options.rows.split(",")
         for key in keys:
-            if key not in ROWS or ROWS[key].method in peers.PEERS:
-                raise UsageError(f"there is no row {key!r} of ours: choose from cpu, standard, full, full_float32.")
+            if key not in ROWS or ROWS[key].method in peers.PEERS or not ROWS[key].amp:  # they share one peak
+                raise UsageError(f"there is no row {key!r} of ours: choose from cpu, standard, full, their_network.")
         if not options.output:
             nothing_lost(path, keys, rows_of)
         images = np.array(catalogue.load("openmoji", options.size, options.data_dir).images)

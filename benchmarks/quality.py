@@ -14,7 +14,7 @@ at most. (What is shorter than that counts in full, as it mostly is in a peer's 
 median itself; `others` in the JSON is the share of the time that other programs used: where it is a tenth, the table says so, and the
 run is to be measured again.
 
-On a card the clock runs while ours compiles, in its first lap; the peers compile before, with the copy whose pace tells their
+On a card the peers keep to what ours needs for its bits (ddpm_core/__init__.py), and the clock runs while ours compiles, in its first lap; the peers compile before, with the copy whose pace tells their
 schedules how many steps there will be. (A warm-up keeps to that; a cosine follows the clock since 2026-12-01.)
 
 Pictures are made from the averaged weights in `--steps` network calls, ours and the tuned peers' by one sampler, the peers' at their
@@ -118,7 +118,7 @@ def run(
     torch.backends.cudnn.benchmark = False  # ours computes the same bits again and again
     method, promised = make(key, images, options.dataset, size, seed, device), None
     if isinstance(method, Theirs):  # its schedules end with the run
-        torch.backends.cudnn.benchmark = method.peer.amp  # as in benchmarks/rows.py
+        torch.backends.cudnn.benchmark = method.peer.amp  # the tuned ones look for the fastest kernels
         promised = _promised_steps(method, minutes)
         method = make(key, images, options.dataset, size, seed, device, promised)
     seen: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,16 +48,26 @@ def compiles(row: Row) -> bool:
 def begin(row: Row, images: np.ndarray, device: torch.device) -> methods.Method:
     """What `row` trains with, with the memory setting that its own trainer makes; the tuned peers get ours.
 
-    On a card ours computes the same bits again and again. The peers are spared what that takes, and the tuned ones let cuDNN look
-    for its fastest kernels.
+    On a card ours computes the same bits again and again; the tuned peers let cuDNN look for its fastest kernels.
     """
     theirs = row.method in peers.PEERS
     if theirs:
-        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)  # ddpm_core/__init__.py
         torch.backends.cudnn.benchmark = row.amp
     if row.amp or not theirs:
         devices.keep_freed_memory()
     return methods.make(row.method, images, "openmoji", images.shape[2], 0, device, **row.settings)
+
+
+@contextlib.contextmanager
+def as_installed(row: Row | None) -> Iterator[None]:
+    """While it lasts, a peer's process can be started without what ddpm_core/__init__.py sets for ours: it inherits this one's
+    environment, and torch is imported there first."""
+    names = ("GOMP_SPINCOUNT", "CUBLAS_WORKSPACE_CONFIG") if row is not None and row.method in peers.PEERS else ()
+    ours = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(ours)
 
 
 def broken_promise(method: methods.Method, device: torch.device) -> str | None:
@@ -87,7 +97,7 @@ class Turn:
 
 
 def take_turn(step: Callable[[], object], seconds: float, batch_size: int, device: torch.device) -> Turn:
-    """Calls `step` for about `seconds`, for at least one stretch that is long enough to be judged."""
+    """Calls `step` for about `seconds`, in stretches that are long enough to be judged: a last one may end later."""
     stretches: list[tuple[int, machine.Load]] = []
     for _ in range(TO_WAKE_ON_A_CARD if device.type == "cuda" else TO_WAKE):  # threads and caches
         step()
@@ -96,7 +106,7 @@ def take_turn(step: Callable[[], object], seconds: float, batch_size: int, devic
     end = time.perf_counter() + seconds
     while not stretches or time.perf_counter() < end:
         made, start = 0, time.perf_counter()
-        while not made or time.perf_counter() < min(start + machine.SHORTEST, max(end, start + 0.1)):
+        while not made or time.perf_counter() < start + machine.SHORTEST:
             step()
             made += 1
         synchronize(device)
@@ -208,7 +218,8 @@ class Child:
         self.grace = 0.0  # while it is busy, it does not hear that it may go
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_child, args=(row, theirs, pictures, device), daemon=True)
-        self.process.start()
+        with as_installed(row):
+            self.process.start()
         theirs.close()
 
     def wait(self, patience: float) -> None:

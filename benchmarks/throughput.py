@@ -13,7 +13,7 @@ All rows get the same pictures (OpenMoji, in memory), which spares the peers the
 benchmarks/results/throughput_SIZE.json, throughput_float32_SIZE.json on a processor without bfloat16, throughput_cuda_SIZE.json on
 a card; `python -m benchmarks.tables` makes the tables of them. Some rows alone replace no file of more: they need an `--output`.
 
-On a graphics card the rows are others: the peers' networks are as large as ours, tuned means compiled as well, and once more with
+On a graphics card the rows are others: the peers' networks are about as large as ours (at 256 px half), tuned means compiled as well, and once more with
 CUDA graphs. All rows start at the same time there, as compiling takes a minute of one core each.
 """
 
@@ -230,7 +230,14 @@ def main(argv: list[str] | None = None) -> None:
         "pictures": f"OpenMoji, {options.size} px", "size": options.size,
         "rounds": options.rounds, "seconds": options.seconds,
     }  # fmt: skip
-    write(options.output or results_file(device, options.size), {**about, **settings, "titles": titles, **result})
+    path = options.output or results_file(device, options.size)
+    if not options.output:
+        try:
+            nothing_lost(path, result["rows"], rows_of)
+        except UsageError:
+            print(f"What {path.name} has of the rows that failed now stays: these figures are beside it.")
+            path = path.with_stem(f"{path.stem}_incomplete")
+    write(path, {**about, **settings, "titles": titles, **result})
 
 
 if __name__ == "__main__":

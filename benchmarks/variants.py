@@ -31,13 +31,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("the default: EDM, log-normal levels, balanced, Muon", {}),
     "simple": ("all noise levels alike, the default until 2026-11-30", ALIKE),
     # what the network predicts, and at which noise levels it learns
-    "mean-1.2": ("mean -1.2", {"noise_mean": -1.2, **ALIKE}),
-    "mean-0.8": ("mean -0.8", {"noise_mean": -0.8, **ALIKE}),
-    "mean-0.0": ("mean 0", {"noise_mean": 0.0, **ALIKE}),
+    "mean-1.2": ("all alike, mean -1.2", {"noise_mean": -1.2, **ALIKE}),
+    "mean-0.8": ("all alike, mean -0.8", {"noise_mean": -0.8, **ALIKE}),
+    "mean-0.0": ("all alike, mean 0", {"noise_mean": 0.0, **ALIKE}),
     "wide-levels": ("all alike, deviation 1.6 instead of 1.2", {"noise_std": 1.6, **ALIKE}),
     "narrow-levels": ("all alike, deviation 0.9 instead of 1.2", {"noise_std": 0.9, **ALIKE}),
     "edm-uniform": ("EDM, min-SNR weight, uniform levels", {"loss_weight": "min-snr", "noise_levels": "uniform"}),
-    "unshifted": ("mean -0.4, as at 32 px", {"noise_mean": -0.4, **ALIKE}),  # what larger pictures would have without a shift
+    "unshifted": ("all alike, mean -0.4, as at 32 px", {"noise_mean": -0.4, **ALIKE}),  # what larger pictures would have without a shift
     "v": ("v, min-SNR weight, uniform levels", V),
     "v-log-normal": ("v, unweighted, the default's levels", {"prediction": "v", **ALIKE}),
     "v-mean-0.0": ("v, unweighted, mean 0", {"prediction": "v", "noise_mean": 0.0, **ALIKE}),
@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adamw": ("AdamW", ADAMW),
     "adamw-half-rate": ("AdamW, half the learning rate", {**ADAMW, "rate": 0.5}),
     "adamw-quarter-rate": ("AdamW, a quarter of the learning rate", {**ADAMW, "rate": 0.25}),
-    "mean-1.2-adamw": ("mean -1.2, AdamW", {"noise_mean": -1.2, **ALIKE, **ADAMW}),
+    "mean-1.2-adamw": ("all alike, mean -1.2, AdamW", {"noise_mean": -1.2, **ALIKE, **ADAMW}),
     "v-adamw": ("v, min-SNR weight, uniform levels, AdamW", {**V, **ADAMW}),
     "eps-adamw": ("eps, unweighted, uniform levels, AdamW", {**EPS, **ADAMW}),
     "half-rate": ("half the learning rate", {"rate": 0.5}),

@@ -43,6 +43,7 @@ SPACINGS = ("trailing", "karras", "logsnr")  # how a staircase's steps lie, see 
 SPACING_OF = {name: "trailing" if name in ("ddim", "ddpm") else "karras" for name in SAMPLERS}
 TWO_CALLS = ("heun",)  # these ask the network twice a step, but once at the last: 2 n - 1 calls in n steps
 DEFAULT_STEPS = 20
+MOST_PICTURES = 1024  # of one request
 # What a person chooses who does not care for samplers; the first is what everybody gets who does not choose at all.
 # (Measured by benchmarks.samplers, see README.)
 SETTINGS: dict[str, dict[str, Any]] = {

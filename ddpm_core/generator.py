@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from ddpm_core import checkpoint, devices, pictures, recipes
-from ddpm_core.config import DEFAULT_STEPS, SAMPLERS
+from ddpm_core.config import DEFAULT_STEPS, MOST_PICTURES, SAMPLERS
 from ddpm_core.diffusion import guidance, latents, mixing, objective, samplers, schedule
 from ddpm_core.errors import UsageError
 from ddpm_core.network import drawing
 from ddpm_core.network.unet import UNet
-from ddpm_core.recipes import MOST_PICTURES
 from ddpm_core.request import ANY_CLASS, How, Told
 from ddpm_core.runs import Run
 

@@ -33,13 +33,13 @@ from typing import Any
 import numpy as np
 
 from ddpm_core import run_name, seal
+from ddpm_core.config import MOST_PICTURES
 from ddpm_core.errors import CheckpointError, UsageError
 from ddpm_core.pictures import RECIPE_KEY
 
 VERSION = 1
 WHATS = ("sample", "interpolate", "pad", "redraw", "fill", "compare", "steps", "ema", "trajectory")
 MOST_BYTES = 64 << 20  # of a PNG; our largest are a few MB
-MOST_PICTURES = 1024  # in one request
 _MOST_TEXT = 1 << 20  # of a recipe; 1024 pictures with seed, class and mix are 0.1 MB
 _UNTOUCHED = "Its settings were not taken over."
 

@@ -194,17 +194,21 @@ def of_ablation(runs: list[dict[str, Any]], by: str) -> str:
     by_variant = {
         key: [run for run in runs if run["variant"] == key] for key in dict.fromkeys(run["variant"] for run in runs)
     }
-    means = {key: statistics.mean(run["frechet"] for run in mine) for key, mine in by_variant.items()}
+    means = {key: _mean(mine) for key, mine in by_variant.items()}
     rows = []
     for key in sorted(by_variant, key=means.__getitem__):
         mine = by_variant[key]
+        both = {run["seed"] for run in mine} & {run["seed"] for run in by_variant.get("base", [])}
+        beside = (
+            [_mean([run for run in some if run["seed"] in both]) for some in (mine, by_variant["base"])] if both else []
+        )
         rows.append(
             {
                 "changed": mine[0]["title"],
                 "weights": f"{mine[0]['parameters'] / 1e6:.2f} M",
                 f"FD ({first['encoder']})": f"**{means[key]:.0f}**",
                 "each seed": ", ".join(f"{run['frechet']:.0f} ± {run['frechet_error']:.0f}" for run in mine),
-                "beside the default": f"{means[key] / means['base']:.2f}x" if "base" in means else "",
+                "beside the default": f"{beside[0] / beside[1]:.2f}x" if both else "",
                 "KD": _plain(statistics.mean(run["kernel"] for run in mine)),
             }
         )
@@ -214,10 +218,14 @@ def of_ablation(runs: list[dict[str, Any]], by: str) -> str:
         "",
         *grid(rows),
         "",
-        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; means over the seeds. {ERRORS}"
-        f"{compared_with_its_own(first['dataset'])} {measured_on(run['machine'] for run in runs)}: `{by}`",
+        f"{first['samples']:,} pictures of {first['sampling_steps']} network calls each; means over the seeds, and beside the default over those that both have."
+        f" {ERRORS}{compared_with_its_own(first['dataset'])} {measured_on(run['machine'] for run in runs)}: `{by}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _mean(runs: Iterable[dict[str, Any]]) -> float:
+    return statistics.mean(run["frechet"] for run in runs)
 
 
 def growing(results: Path) -> str:

@@ -126,7 +126,7 @@ def noise_at_sizes(seed: int, sizes: Sequence[int], channels: int = 3) -> dict[i
     Each is white N(0, 1). Where one size is k times another, k x k pixels of the large one have the mean of the pixel
     they cover, divided by k, as white noise has it; where neither divides the other (64 and 96) this holds for both and
     their greatest common divisor. The smallest size has the seed's own noise, so its model draws the picture it always draws
-    for this seed; the others' depends on that noise, the seed and their size, not on which more were asked for. (Measured:
+    for this seed; the noise of the others depends on that one, the seed and their size, not on which more were asked for. (Measured:
     OpenMoji models of 32 and 64 px, trained apart for minutes, 32 pictures each shrunk to 8 x 8: correlation 0.80 from one
     noise, -0.02 from two.)
     """

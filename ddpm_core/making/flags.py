@@ -5,7 +5,7 @@ import argparse
 from typing import Any
 
 from ddpm_core.commandline import Parser, number, one_of, whole
-from ddpm_core.config import DEFAULT_STEPS, SAMPLERS, SETTINGS, SPACINGS
+from ddpm_core.config import DEFAULT_STEPS, MOST_PICTURES, SAMPLERS, SETTINGS, SPACINGS
 from ddpm_core.errors import UsageError
 
 EXAMPLES = """\
@@ -68,9 +68,9 @@ def parser() -> Parser:
     what.add_argument("--model", metavar="FILE", help="a trained model, such as checkpoints/NAME/ddpm_best.pt")
     what.add_argument(
         "--samples",
-        type=whole(1, 1024),
+        type=whole(1, MOST_PICTURES),
         metavar="N",
-        help="pictures to make, 1 to 1024 (default: 16; with --compare 8 a model)",
+        help=f"pictures to make, 1 to {MOST_PICTURES} (default: 16; with --compare 8 a model)",
     )
     what.add_argument(
         "--interpolate", action="store_true", help="the way from one picture to the next: a strip as PNG, and a GIF"
@@ -158,7 +158,10 @@ def parser() -> Parser:
         "--output-dir", metavar="FOLDER", help="where samples/ and checkpoints/ are (default: this folder)"
     )
     where.add_argument(
-        "--grid", type=whole(1, 1024), metavar="COLUMNS", help="pictures in a row (default: as square as it goes)"
+        "--grid",
+        type=whole(1, MOST_PICTURES),
+        metavar="COLUMNS",
+        help="pictures in a row (default: as square as it goes)",
     )
     where.add_argument(
         "--scale",

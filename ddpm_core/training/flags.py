@@ -1,7 +1,7 @@
 """The flags of train.py and train_high_res.py, with the help that a newcomer reads first. Imports no torch: --help is there at once."""
 
 from ddpm_core.commandline import Parser, number, one_of, whole
-from ddpm_core.config import BACKGROUNDS, COLOURS, CROPS, DATA_PLACES, NUMBERS, PRESETS, SIZES, WHOLE
+from ddpm_core.config import CHOICES, NUMBERS, PRESETS, SIZES, WHOLE
 
 EXAMPLES = """\
 examples:
@@ -112,19 +112,19 @@ def _rare(flags: Parser) -> None:
     pictures = flags.add_argument_group("the pictures, if they need it")
     pictures.add_argument(
         "--crop",
-        type=one_of(*CROPS, what="crop"),
+        type=one_of(*CHOICES["crop"], what="crop"),
         metavar="HOW",
         help="how a picture becomes a square: center, its middle (default), or pad, all of it with a border",
     )
     pictures.add_argument(
         "--background",
-        type=one_of(*BACKGROUNDS, what="background"),
+        type=one_of(*CHOICES["background"], what="background"),
         metavar="COLOUR",
         help="of transparent pictures and of borders: white (default), black or grey",
     )
     pictures.add_argument(
         "--colour",
-        type=one_of(*COLOURS, what="choice of colour"),
+        type=one_of(*CHOICES["colour"], what="choice of colour"),
         metavar="HOW",
         help="colour, grey, or auto: grey for a set that is grey, such as mnist; a folder or a .zip is colour (default)",
     )
@@ -186,7 +186,7 @@ def _rare(flags: Parser) -> None:
     )
     machine.add_argument(
         "--data-on",
-        type=one_of(*DATA_PLACES, what="place"),
+        type=one_of(*CHOICES["data_on"], what="place"),
         metavar="PLACE",
         help="where the pictures wait: device, memory, disk, or auto: the first that has room (default)",
     )

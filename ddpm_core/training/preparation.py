@@ -78,6 +78,7 @@ def prepare(
         state.restore(run, notes.append, trial.usual_layout(config, device))
     elif model is not None:
         state.start_from(model, str(config.from_model))
+    del model  # the trial wants the room
     total_steps = _last_step(run, state, planned_steps, epochs)
     if state.finish:
         notes.append(f"It was asked to finish, and ends at step {total_steps:,}.")

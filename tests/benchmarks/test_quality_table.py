@@ -5,7 +5,7 @@ import json
 import torch
 
 from benchmarks import machine
-from benchmarks.tables.quality import of_quality, quality_faster, reached
+from benchmarks.tables.quality import of_ablation, of_quality, quality_faster, reached
 from benchmarks.tables.results import grid
 
 CPU = torch.device("cpu")
@@ -103,3 +103,21 @@ def test_one_command_makes_all_of_a_table(tmp_path):
 def test_a_column_that_nobody_fills_is_left_out():
     rows = [{"method": "a", "KD": "1", "studio": ""}, {"method": "b", "KD": "", "studio": ""}]
     assert grid(rows) == ["| method | KD |", "| --- | --- |", "| a | 1 |", "| b |  |"]
+
+
+def test_a_choice_stands_beside_the_default_with_the_same_seeds():
+    """Else a row of one lucky seed would look better than it is."""
+
+    def a_row(variant, seed, frechet):
+        return a_run(variant, {480: 1.0}) | {
+            "variant": variant, "title": variant, "seed": seed, "images": 40_000, "frechet": frechet, "frechet_error": 1.0, "kernel": 1.0,
+        }  # fmt: skip
+
+    runs = [a_row("base", seed, frechet) for seed, frechet in enumerate((100.0, 50.0, 60.0))]
+    text = of_ablation(
+        [*runs, a_row("v", 0, 110.0), a_row("adamw", 1, 75.0), a_row("adamw", 2, 90.0), a_row("eps", 3, 70.0)], BY
+    )
+    ratios = {line.split(" | ")[0][2:]: line.split(" | ")[4] for line in text.splitlines() if line.startswith("| ")}
+    assert ratios == {
+        "changed": "beside the default", "---": "---", "base": "1.00x", "v": "1.10x", "adamw": "1.50x", "eps": "",
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """The speed table: its steps, its arithmetic, and that the pages say what the results say."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_each_row_of_ours_begins_and_steps(key, coloured):
     assert method.batch_size == 2 and method.config.amp == row.amp and method.step(0.0).isfinite()
     assert method.parameters == sum(weight.numel() for weight in method.network.parameters())
     assert flops(method.network, 3, 32) > 1e8
+
+
+def test_a_peers_process_starts_without_our_settings(monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "CUBLAS_WORKSPACE_CONFIG"):
+        monkeypatch.setenv(name, "ours")
+    for row, theirs in ((EVERY_ROW["lucidrains"], True), (EVERY_ROW["cpu"], False), (None, False)):
+        with rows.as_installed(row):
+            assert [name not in os.environ for name in ("GOMP_SPINCOUNT", "CUBLAS_WORKSPACE_CONFIG")] == [theirs] * 2
+        assert os.environ["GOMP_SPINCOUNT"] == os.environ["CUBLAS_WORKSPACE_CONFIG"] == "ours"
 
 
 @pytest.mark.filterwarnings("ignore")
