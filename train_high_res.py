@@ -43,6 +43,8 @@ def run_it(given: dict[str, Any], dataset: str, size: int) -> int:
     if given.get("plan"):
         tell_whole_plan(run, config, info, resume="resume" in given)
         return 0
+    if not (given.keys() & {"name", "resume"}) and run.name != (usual := run_name.default(config.dataset, config.size)):
+        print(f"There is a run {usual} already (--resume goes on with it): this one is {run.name}.", flush=True)
     tell_plan(run, config, info, resume="resume" in given)
     status = train(run, config, data_dir, resume="resume" in given)
     tell_end(run, status, given)

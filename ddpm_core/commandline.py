@@ -43,7 +43,12 @@ class Parser(argparse.ArgumentParser):
                 argv[place - 1 : place + 1] = [f"{argv[place - 1]}={argv[place]}"]
         values, unknown = self.parse_known_args(argv)
         # A backslash before a blank, as in the guide's block with remarks at the ends of its lines, makes an empty word.
-        unknown = [text for text in unknown if text.strip()]
+        if any(not text.strip() for text in unknown):
+            print(
+                "note: a blank follows a backslash: that ends the command, and lines below it are not read.",
+                file=sys.stderr,
+            )
+            unknown = [text for text in unknown if text.strip()]
         if unknown:
             flag = next((text for text in unknown if text.startswith("-")), unknown[0]).partition("=")[0]
             near = difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.7)

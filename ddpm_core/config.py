@@ -229,7 +229,7 @@ class RunConfig:
 
     sample_every: int = 5  # epochs between quick sample grids (the first ones come earlier, at steps 16, 32, 64, ...)
     checkpoint_every: int = 10  # epochs between ddpm_epoch_N.pt files
-    snapshots: bool = True  # keep small copies of the weight averages, from which averages of other lengths can be made
+    snapshots: bool = True  # keep copies of the weight averages in two bytes a number, from which averages of other lengths can be made
     seed: int = 0  # of weights, data order, noise and sample grids: the same seed gives the same run
     amp: bool = True  # bfloat16 arithmetic where the device is good at it, float16 on older cards; weights stay float32
     compile: bool = True  # recorded steps and torch.compile where they pay (NVIDIA cards); never on a processor

@@ -61,7 +61,7 @@ def cores() -> int:
 def usage(device: torch.device) -> dict[str, Any]:
     """How full and how busy `device` is: {"memory": bytes, "memory_total": bytes, "busy": 0..1 or None}; see runs.Status.
 
-    Waits for nothing. How busy a card is only NVIDIA's own library tells, where it is installed (pip install nvidia-ml-py).
+    Waits for nothing. How busy a card is only NVIDIA's own library tells (nvidia-ml-py).
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)

@@ -74,6 +74,23 @@ def recipe(size: Any, model: Any) -> list[Any]:
     return [settings.batch_size, settings.lr]
 
 
+def suited(session: "Session") -> list[Any]:
+    """Model, batch size and learning rate that suit this machine, for the form as it comes: a graphics card has use for more than a
+    processor. No change where a run trains, whose form it is then."""
+    from ddpm_core import devices
+    from ddpm_core.training import memory  # here, since it imports torch, and the page comes first
+
+    usual = config.preset()
+    _, status = session.current()
+    try:
+        best = memory.best_preset({"size": usual.size}, devices.choose("auto"))
+    except StudioError:
+        best = usual.preset
+    if best == usual.preset or (status is not None and status.state in ALIVE):
+        return [gr.skip()] * 3
+    return [best, *recipe(usual.size, best)]
+
+
 def epochs(session: "Session", dataset: Any) -> Any:
     """The epochs that suit a data set; no change when it is not there."""
     try:

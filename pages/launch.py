@@ -16,7 +16,7 @@ from ddpm_core.data import catalogue
 from ddpm_core.errors import StudioError, UsageError
 from ddpm_core.runs import Run
 from pages.filling import FIELDS, chosen_start
-from pages.texts import number, sentence, t
+from pages.texts import in_the_form, number, sentence, t
 
 if TYPE_CHECKING:
     from ddpm_core.session import Session
@@ -74,7 +74,9 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
         info = catalogue.describe(settings.dataset, session.data_dir, colour=settings.colour)
         if settings.class_conditional and not info.classes:
             raise UsageError(t("training.no-classes", dataset=info.title))
-        from ddpm_core.training import plan, plan_sheet  # here, since they import torch, and the page comes first
+        # here, since they import torch, and the page comes first
+        from ddpm_core import devices
+        from ddpm_core.training import plan, plan_sheet
 
         status = Run(session.root, settings.name).status() if resume else None
         step = status.resumes_from if status else 0
@@ -85,9 +87,10 @@ def forecast(session: "Session", *form: Any) -> tuple[str, dict[str, Any]]:
             found = asked.result()
     except StudioError as error:
         return sentence(error), {}
-    text = " ".join(filter(None, (found.text, found.hint)))
+    advice = devices.advice() if found.device_type == "cpu" else None  # why the card is not used
+    text = " ".join(filter(None, (found.text, advice, in_the_form(found.hint or ""))))
     others = [plan_sheet.card(found, fit) for fit in found.fits]
-    cards = [{"card": card, "verdict": verdict, "words": words} for card, verdict, words in others]
+    cards = [{"card": card, "verdict": verdict, "words": in_the_form(words)} for card, verdict, words in others]
     return text, {"facts": plan_sheet.facts(found), "cards": cards}
 
 

@@ -1,10 +1,18 @@
 """Every word on the screen, from assets/locales/. Python asks with `t`, the page's JavaScript gets the same words."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+# Flags of train_high_res.py, and the key of the field that does the same.
+FIELDS = {
+    "amp": "amp", "batch-size": "batch_size", "class-conditional": "class_conditional", "compile": "compile", "data-on": "data_on",
+    "dataset": "dataset", "epochs": "epochs", "from-model": "start_from", "max-steps": "max_steps", "micro-batch": "micro_batch",
+    "name": "name", "preset": "preset", "resume": "start_from", "size": "side",
+}  # fmt: skip
+_FLAG = re.compile(rf"--(?P<off>no-)?(?P<flag>{'|'.join(FIELDS)})\b(?P<is>=)?")
 
 
 @cache
@@ -25,9 +33,19 @@ def number(value: float) -> str:
 
 
 def sentence(error: object) -> str:
-    """What an error says, beginning with a capital; "" for None."""
-    text = str(error or "")
+    """What an error says, beginning with a capital, in the page's words; "" for None."""
+    text = in_the_form(str(error or ""))
     return text[:1].upper() + text[1:]
+
+
+def in_the_form(text: str) -> str:
+    """What ddpm_core says, with the form's fields for the flags of the command line; a whole command stays as it is."""
+
+    def field(found: re.Match[str]) -> str:
+        label = f'"{t("training." + FIELDS[found["flag"]])}"'
+        return f"{label} off" if found["off"] else label + (" " if found["is"] else "")
+
+    return text if "python " in text else _FLAG.sub(field, text)
 
 
 def duration(seconds: float) -> str:

@@ -88,6 +88,7 @@ def build(session: "Session") -> gr.Button:
 
     # Without triggers: once when the page opens. The form then shows the run that trains, also after a reload.
     gr.on(None, lambda: filling.present(session), outputs=form, **quiet)
+    gr.on(None, lambda: filling.suited(session), outputs=[model, batch_size, lr], **quiet)
     looked_at = [dataset, size, crop, background, colour]
     gr.on(
         None, lambda *chosen: launch.peek(session, *chosen), looked_at, peek_view, trigger_mode="always_last", **quiet

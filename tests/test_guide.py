@@ -79,9 +79,10 @@ def test_1_2_3_15_22_a_line_of_the_guide_trains_what_it_says(settings_of, line):
     assert (config.amp, config.compile) == (more.get("amp", True), more.get("compile", True))
 
 
-def test_3_the_block_with_remarks_starts_as_it_is_copied(settings_of):
+def test_3_the_block_with_remarks_starts_as_it_is_copied(settings_of, capsys):
     # A shell ends the command at the first remark, and hands on the blank that the backslash before it protects.
     assert settings_of("python train_high_res.py --dataset=cifar10 ' '") == preset("cifar10", 64, "standard")
+    assert "lines below it are not read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

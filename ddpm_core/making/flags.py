@@ -24,8 +24,8 @@ examples:
 which pictures: the same model, seed, steps and sampler give the same picture. The first one has the seed you name,
   the next one that seed + 1, and so on: to see only the fourth picture of --seed=0, ask for --seed=3 --samples=1.
 which files: new ones get a number rather than the place of an old one; --output=FILE.png replaces a picture that
-  this program made, and no other. Each PNG and GIF carries its recipe: the studio can take it up again.
-exit codes: 0 done, 2 a flag that cannot work, 4 a file that is no model or cannot be written, 130 stopped with Ctrl-C
+  this program made, and no other. Each PNG and GIF carries its recipe; the studio can take a PNG's up again.
+exit codes: 0 done, 2 a flag or a folder that cannot work, 4 a file that is no model or cannot be written, 130 stopped with Ctrl-C
   (then nothing is saved).
 """
 
@@ -116,8 +116,8 @@ def parser() -> Parser:
         "--autoguidance",
         type=number(0, 20),
         metavar="W",
-        help="0 to 20; above 1 away from what the model drew when it was young: clearer, a little slower; try 1.5. For a run"
-        " that kept snapshots, which is any beyond 256 steps (default: 1)",
+        help="0 to 20; above 1 away from what the model drew when it was young: clearer, half as slow again; try 1.5. For a run"
+        " beyond 256 steps that kept snapshots, as all do but those with --no-snapshots or of the classic preset (default: 1)",
     )
 
     how = flags.add_argument_group("how")
@@ -155,7 +155,9 @@ def parser() -> Parser:
         "--output", metavar="FILE.png", help="the picture's file (default: a new one in samples/NAME of the run)"
     )
     where.add_argument(
-        "--output-dir", metavar="FOLDER", help="where samples/ and checkpoints/ are (default: this folder)"
+        "--output-dir",
+        metavar="FOLDER",
+        help="where samples/ goes (default: this folder); --model is a path of its own",
     )
     where.add_argument(
         "--grid",

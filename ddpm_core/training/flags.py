@@ -84,7 +84,7 @@ def parser(dataset: str, size: int) -> Parser:
         "--max-steps",
         type=whole(0, WHOLE["max_steps"][1]),
         metavar="N",
-        help="stop after this many steps even so; 0: no limit, also for a run that had one (default)",
+        help="stop after this many steps even where epochs are left; 0: no limit, also for a run that had one (default)",
     )
     long.add_argument(
         "--cooldown",
@@ -95,7 +95,11 @@ def parser(dataset: str, size: int) -> Parser:
     )
 
     where = flags.add_argument_group("where it is kept")
-    where.add_argument("--name", metavar="NAME", help="the run's folder (default: made of data set and size)")
+    where.add_argument(
+        "--name",
+        metavar="NAME",
+        help="the run's folder (default: made of data set and size; where that is taken, with -2, -3, ... behind it)",
+    )
     where.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     where.add_argument(
         "--output-dir",
@@ -173,7 +177,11 @@ def _rare(flags: Parser) -> None:
         "--seed", type=whole(*WHOLE["seed"]), metavar="N", help="the same seed gives the same run (default: 0)"
     )
     recipe.add_argument(
-        "--no-snapshots", dest="snapshots", action="store_false", help="keep no small copies of the weight averages"
+        "--no-snapshots",
+        dest="snapshots",
+        action="store_false",
+        help="keep no copies of the weight averages (16 at most, each as large as a model file); autoguidance and averages of other"
+        " lengths then cannot be had",
     )
 
     machine = flags.add_argument_group("the machine, if it is in the way")

@@ -52,6 +52,22 @@ def test_numbers_and_durations():
     assert spoken == ["0 s", "59 s", "1 min 1 s", "2 h 1 min", "1 d 1 h"]
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("to go on ask for more, --epochs 60.", 'To go on ask for more, "Epochs" 60.'),
+        ("see it at 32 px (--size=32) first", 'See it at 32 px ("Side in pixels" 32) first'),
+        ("or without mixed precision (--no-amp).", 'Or without mixed precision ("Mixed precision" off).'),
+        ("continue it with --resume, or name it", 'Continue it with "Start from", or name it'),
+        ("it would fit with --size 64 --preset small", 'It would fit with "Side in pixels" 64 "Model" small'),
+        ("do this: python train_high_res.py --resume --name=x", "Do this: python train_high_res.py --resume --name=x"),
+        ("no --sizes and --output-dir are here", "No --sizes and --output-dir are here"),
+    ],
+)
+def test_flags_of_the_command_line_are_the_forms_fields_on_the_page(said, shown):
+    assert texts.sentence(said) == shown
+
+
 def test_an_error_becomes_a_sentence():
     assert [texts.sentence(text) for text in (ValueError("toys is gone: train one."), "a", "", None)] == [
         "Toys is gone: train one.", "A", "", "",

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from ddpm_core import config
@@ -238,6 +239,23 @@ def test_the_form_shows_the_run_that_trains(session):
     assert (updates["size"]["value"], updates["batch_size"]["value"]) == (96, 17)
 
 
+def test_a_graphics_card_gets_the_model_that_suits_it_and_its_recipe(session, monkeypatch):
+    from ddpm_core import devices
+    from ddpm_core.training import memory
+
+    def unchanged(updates):
+        return all(isinstance(update, dict) and "value" not in update for update in updates)
+
+    assert len(filling.suited(session)) == 3 and unchanged(filling.suited(session))
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(memory, "best_preset", lambda settings, device: {"cuda": "standard"}[device.type])
+    best = preset(size=32, preset="standard")
+    assert filling.suited(session) == ["standard", best.batch_size, best.lr]
+    run = saved_run(session.root, state="running")
+    session.current = lambda: (run, run.status())  # the form is that run's
+    assert unchanged(filling.suited(session))
+
+
 def test_recipe_follows_size_and_model():
     assert filling.recipe(256, "standard") == [16, 1e-4]
     assert all(update["__type__"] == "update" for update in filling.recipe(30, "x"))
@@ -265,6 +283,17 @@ def test_errors_are_studio_errors(tmp_path):
         read(tmp_path, epochs=object())
     with pytest.raises(UsageError):
         filling.chosen_start(tmp_path, "model/x/y.pt")
+
+
+def test_a_forecast_says_why_a_card_is_not_used(session, monkeypatch, tmp_path):
+    from ddpm_core import devices
+
+    for number in range(2):
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.png")
+    for advice in ("The GTX 1060 wants another torch.", None):
+        monkeypatch.setattr(devices, "advice", lambda said=advice: said)
+        said, facts = launch.forecast(session, *form(dataset=str(tmp_path)))
+        assert ("The GTX 1060 wants another torch." in said) == bool(advice) and facts["facts"]
 
 
 def test_what_a_forecast_computes_with_ends_with_it(session, monkeypatch, tmp_path):

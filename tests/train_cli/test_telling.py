@@ -77,7 +77,10 @@ def test_a_run_without_a_name_is_named_after_its_pictures(here, one_thread, caps
     argv = ["--dataset=../dots", "--size=32", "--preset=cpu", "--batch-size=4", "--max-steps=1"]
     for name in ("dots_32x32", "dots_32x32-2"):
         assert train_high_res.main([*argv, "--output-dir", "my runs", "--data-dir", "sets"]) == 0
-        assert f"{name}: " in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"{name}: " in out
+        told = "There is a run dots_32x32 already (--resume goes on with it): this one is dots_32x32-2." in out
+        assert told == (name != "dots_32x32")
         assert json.loads((here / "my runs/training_progress" / name / "config.json").read_text())["name"] == name
     assert sorted(path.name for path in here.iterdir()) == ["my runs", "sets"]
     assert run_name.default("../dots", 32) == "dots_32x32"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm_core import checkpoint, pictures
+from ddpm_core import checkpoint, pictures, recipes
 from ddpm_core.config import NetworkConfig
 from ddpm_core.diffusion import latents, samplers, schedule
 from ddpm_core.diffusion.objective import denoiser
@@ -63,6 +63,9 @@ def test_the_first_glimpses_come_at_steps_16_32_64(go, tiny):
     run, _ = go(tiny(epochs=40, sample_every=1000))
     found = {number for _, kind, number in run.quick_pictures() if kind == "step"}
     assert found == {16, 32, 64}
+    first, *_ = run.quick_pictures()
+    with pytest.raises(UsageError, match="drawn by a run while it trained"):  # what the page says where one is dropped
+        recipes.read_recipe(first[0].read_bytes())
 
 
 def test_epochs_of_a_few_pictures_do_not_fill_the_log(go, tiny, monkeypatch):
