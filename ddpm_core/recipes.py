@@ -77,7 +77,9 @@ def check(recipe: Any) -> dict[str, Any]:
     """The recipe, if it is one by the table above. Raises `UsageError`, one line."""
     if isinstance(recipe, dict) and "version" not in recipe and {"run", "images", "seeds"} <= recipe.keys():
         # (training/previews.py; its model has learned on since)
-        raise UsageError("this grid was drawn by a run while it trained: under Grid its model draws the same seeds as it is now.")
+        raise UsageError(
+            "this grid was drawn by a run while it trained: under Grid its model draws the same seeds as it is now."
+        )
     if not isinstance(recipe, dict) or type(recipe.get("version")) is not int or recipe["version"] < 1:
         raise UsageError(f"the recipe in this picture is of no known version. {_UNTOUCHED}")
     if recipe["version"] > VERSION:

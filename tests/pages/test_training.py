@@ -252,7 +252,7 @@ def test_a_graphics_card_gets_the_model_that_suits_it_and_its_recipe(session, mo
     best = preset(size=32, preset="standard")
     assert filling.suited(session) == ["standard", best.batch_size, best.lr]
     run = saved_run(session.root, state="running")
-    session.current = lambda: (run, run.status())  # the form is that run's
+    session.current = lambda: (run, dataclasses.replace(run.status(), state="running"))  # the form is that run's
     assert unchanged(filling.suited(session))
 
 
