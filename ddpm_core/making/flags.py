@@ -116,7 +116,7 @@ def parser() -> Parser:
         "--autoguidance",
         type=number(0, 20),
         metavar="W",
-        help="0 to 20; above 1 away from what the model drew when it was young: clearer, half as slow again; try 1.5. For a run"
+        help="0 to 20; above 1 away from what the model drew when it was young: clearer, and takes half as long again; try 1.5. For a run"
         " beyond 256 steps that kept snapshots, as all do but those with --no-snapshots or of the classic preset (default: 1)",
     )
 
