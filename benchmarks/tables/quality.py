@@ -26,6 +26,11 @@ def quality_faster(results: Path) -> str:
     return _in_folder(results / "quality_faster", "benchmarks/results/quality_faster")
 
 
+def quality_narrow(results: Path) -> str:
+    """Narrower peers beside ours, on a third machine."""
+    return _in_folder(results / "quality_narrow", "benchmarks/results/quality_narrow")
+
+
 def quality_float32(results: Path) -> str:
     """The same on a processor without bfloat16."""
     return _in_folder(results / "quality_float32")
