@@ -8,7 +8,15 @@ from benchmarks.machine import HOUSE
 from benchmarks.records import RESULTS
 from benchmarks.tables.explorers import explorers
 from benchmarks.tables.presets import presets
-from benchmarks.tables.quality import ablation, growing, quality, quality_card, quality_faster, quality_float32, quality_narrow
+from benchmarks.tables.quality import (
+    ablation,
+    growing,
+    quality,
+    quality_card,
+    quality_faster,
+    quality_float32,
+    quality_narrow,
+)
 from benchmarks.tables.samplers import samplers, samplers_short
 from benchmarks.tables.step import data_path, memory, open_page, profile
 from benchmarks.tables.throughput import (
