@@ -1,5 +1,6 @@
 """The speed table of a graphics card, as far as it goes without one."""
 
+import contextlib
 import json
 import os
 import time
@@ -110,6 +111,7 @@ def test_all_rows_of_the_device_are_measured_and_kept_by_size(device, bfloat16, 
 def fakes(monkeypatch, tmp_path):
     """fakes(count): rows' processes are fakes, none of which is ready before so many have begun."""
     monkeypatch.setattr(rows, "_child", fake_children.act)
+    monkeypatch.setattr(rows, "as_installed", contextlib.nullcontext)
     monkeypatch.setattr(throughput, "compiles", bool)
     monkeypatch.setenv("FAKES", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)

@@ -14,11 +14,19 @@ def open_monitoring(page):
 
 
 def test_empty_state(page):
-    assert page.locator("#strip").get_by_text("No run yet. Start one: 60 seconds to the first picture.").is_visible()
+    assert (
+        page.locator("#strip")
+        .get_by_text("No run yet. Start one: as the form comes, it is a minute to the first picture.")
+        .is_visible()
+    )
     assert [tab.inner_text() for tab in page.get_by_role("tab").all()] == ["Training", "Monitoring", "Generation"]
     page.get_by_role("tab", name="Monitoring").click()
     page.get_by_text("Every run you start appears here").wait_for()
-    assert page.locator("#headline").get_by_text("the first picture comes after about 60 seconds").is_visible()
+    assert (
+        page.locator("#headline")
+        .get_by_text("the first picture comes after 16 steps, mostly within a minute")
+        .is_visible()
+    )
     for name in BUTTONS:
         button = page.get_by_role("button", name=name)
         assert button.count() == 1 and button.is_disabled()

@@ -143,6 +143,6 @@ def test_held_out_losses_are_lines_of_their_own():
         [1, 2, 3, 4], [0.4, 0.3, 0.2, 0.1], 0.9, False, [None, 0.35, None, 0.2], [None, 0.3, None, 0.1]
     )
     by_name = {trace["name"]: trace for trace in figure["data"]}
-    assert (by_name["pictures never seen"]["x"], by_name["pictures never seen"]["y"]) == ([2, 4], [0.35, 0.2])
-    assert by_name["pictures seen"]["y"] == [0.3, 0.1]
+    assert (by_name["on pictures never seen"]["x"], by_name["on pictures never seen"]["y"]) == ([2, 4], [0.35, 0.2])
+    assert by_name["on pictures seen"]["y"] == [0.3, 0.1]
     assert len(charts.loss_figure([1], [0.4], 0.9, False, [None], [None])["data"]) == 2
